@@ -1,0 +1,57 @@
+"""lab: a theory-driven synthetic laboratory for deep-learning theory.
+
+A *law* is a published theorem, formula or scaling claim written once: its assumptions as a type, its prediction, a
+measurement, a claim with a derived tolerance, and a control that must fail. The lab then says *holds*, *refuted* or
+*undecided*, and how small an error of the formula it would have noticed.
+
+>>> import lab
+>>> lab.find("mcr2/spinodal").check().holds
+True
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Bound": "lab.claims", "Classification": "lab.claims", "Crossover": "lab.claims", "Equality": "lab.claims",
+    "Limit": "lab.claims", "Rate": "lab.claims", "Draws": "lab.law", "Law": "lab.law", "Source": "lab.law",
+    "but": "lab.law", "measurement": "lab.measurement", "Ge": "lab.params", "Gt": "lab.params", "Le": "lab.params",
+    "LogScale": "lab.params", "Lt": "lab.params", "Params": "lab.params", "Static": "lab.params",
+    "Traced": "lab.params", "find": "lab.registry", "laws": "lab.registry", "studies": "lab.registry",
+    "Study": "lab.study", "Grid": "lab.sweep.grid", "log_grid": "lab.sweep.grid",
+    "sweep": "lab.sweep", "Stream": "lab.streams", "InputError": "lab.errors", "OutOfDomain": "lab.errors",
+}  # fmt: skip
+
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from lab.claims import Bound, Classification, Crossover, Equality, Limit, Rate
+    from lab.errors import InputError, OutOfDomain
+    from lab.law import Draws, Law, Source, but
+    from lab.measurement import measurement
+    from lab.params import Ge, Gt, Le, LogScale, Lt, Params, Static, Traced
+    from lab.registry import find, laws, studies
+    from lab.streams import Stream
+    from lab.study import Study
+    from lab.sweep import sweep
+    from lab.sweep.grid import Grid, log_grid
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that `import lab` stays cheap."""
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    try:
+        return importlib.import_module(f"lab.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"lab.{name}":
+            raise
+        raise AttributeError(f"module 'lab' has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

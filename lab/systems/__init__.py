@@ -1,0 +1,1 @@
+"""Systems: one paper's or method's set of laws each (closed forms, dynamics, laws). No system imports another."""
