@@ -71,7 +71,7 @@ def _module_name(function: Any) -> str:
     if module == "__main__" or module.startswith("lab_file_"):
         from pathlib import Path
 
-        source = function.__code__.co_filename
+        source = inspect.unwrap(function).__code__.co_filename
         return Path(source).stem
     return module
 
@@ -249,8 +249,8 @@ def _named(tree: ast.AST, thing: Any) -> list[Any]:
     space = dict(getattr(sys.modules.get(thing.__module__), "__dict__", {}))
     if isinstance(thing, types.FunctionType):
         space = {**thing.__globals__}
-        space.update({n: c.cell_contents for n, c in zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
-                      if _filled(c)})  # fmt: skip
+        cells = zip(thing.__code__.co_freevars, thing.__closure__ or (), strict=True)
+        space.update({name: cell.cell_contents for name, cell in cells if _filled(cell)})
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("lab."):
             source = importlib.import_module(node.module)

@@ -136,8 +136,7 @@ class Study:
         for name in overrides or {}:
             if name != "replicates" and not any(name in law.params.model_fields for law in self.laws):
                 raise nearest("axis", name, {n for law in self.laws for n in law.params.model_fields})
-        work = {law.id: [(part.points(law.params), part.replicates) for part in self.grid(law, preset, overrides).parts]
-                for law in self.laws}  # fmt: skip
+        work = {law.id: self.grid(law, preset, overrides).requests(law.params) for law in self.laws}
         folder = Path(out) if out is not None else Path("results") / slug(self.id) / preset
         checks, jobs = [], []
         with Engine(store=folder / "rows", device=device, workers=workers, cluster=cluster, progress=progress) as engine:

@@ -143,7 +143,7 @@ def decide(region: Acceptance, resolve: float, *, per_group_resolution: bool = T
         reason = f"{what} not finite at {int(broken.sum())} of {count} judged elements, first {_index(region, at)}"
         return Verdict("undecided", reason, index=_index(region, at), **base)
 
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         up, down = region.predicted > region.measured, region.predicted < region.measured
         allowance = np.where(up, high - region.measured, region.measured - low)
         gap = np.abs(region.predicted - region.measured)
@@ -164,7 +164,7 @@ def decide(region: Acceptance, resolve: float, *, per_group_resolution: bool = T
     )  # fmt: skip
     if outside.any():
         reason = f"predicted {found.predicted:.6g}, measured {found.measured:.6g} accepts [{found.low:.6g}, {found.high:.6g}]"
-        return replace(found, verdict="refuted", reason=reason)
+        return replace(found, verdict="refuted", reason=reason, resolution=None)
     if per_group_resolution and resolution > resolve:
         reason = f"a prediction wrong by {resolution:.2g} would pass too (needs {resolve:.2g})"
         return replace(found, verdict="undecided", reason=reason)

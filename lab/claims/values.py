@@ -200,7 +200,7 @@ class Classification(Claim):
         parts = {"exact": np.zeros(measured.shape)}
         distance = None if self.distance is None else np.full(measured.size, float(self.distance(evidence.p)))
         region = _region(self, evidence, predicted, measured, measured, measured, judged, parts, True)
-        return Acceptance(**{**vars(region), "distance": distance, "scale": np.zeros(measured.size)})
+        return Acceptance(**{**vars(region), "distance": distance, "scale": np.ones(measured.size)})
 
     def judge(self, region: Acceptance) -> Verdict:
         return Verdict(**{**vars(decide(region, self.resolve, per_group_resolution=False)), "resolution": None})

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.errors import InputError
@@ -27,14 +29,14 @@ def measure_items(plan: Plan, items: Sequence[Item], device: str = "cpu") -> Ite
     InputError
         If JAX cannot trace the measurement, if there is no such device, or if one item does not fit in memory.
     """
-    if plan.measurement.runs == "jax":
-        for group in groups(plan, items):
-            yield from _compiled(plan, group, device)
-    else:
-        with _single_thread(plan.measurement.runs):
-            knobs = {**dict(plan.knobs), **_torch_device(plan, device)}
-            for item in items:
-                yield [_looped(plan, item, knobs)]
+    with _single_thread(plan.measurement.runs):
+        if plan.measurement.runs == "jax":
+            for group in groups(plan, items):
+                yield from _compiled(plan, group, device)
+            return
+        knobs = {**dict(plan.knobs), **_torch_device(plan, device)}
+        for item in items:
+            yield [_looped(plan, item, knobs)]
 
 
 def groups(plan: Plan, items: Sequence[Item]) -> list[list[Item]]:
@@ -98,21 +100,27 @@ def _torch_device(plan: Plan, device: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _single_thread(library: str) -> Iterator[None]:
-    """One thread for BLAS and torch: sums are ordered by the number of threads, so rows would depend on the machine.
+    """One thread for BLAS, LAPACK (JAX calls it too) and torch, whose sums are ordered by the number of threads.
 
-    Many cores are used through many workers.
+    With as many threads as cores, a row would depend on the machine and on the number of workers. Many cores are used
+    by many workers.
     """
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError):
-            from threadpoolctl import threadpool_limits
-
-            stack.enter_context(threadpool_limits(1))
+        stack.enter_context(_blas().limit(limits=1, user_api="blas"))
         if library == "torch":
             import torch
 
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(1)
         yield
+
+
+@functools.cache
+def _blas() -> Any:
+    import scipy.linalg  # noqa: F401 - brings its own BLAS, which would escape if a measurement loaded it later
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 # ---------------------------------------------------------------------- JAX
@@ -197,7 +205,8 @@ def _available_memory() -> float:
     free = [float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES") / 2]
     with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/meminfo") as lines:
         free = [1024.0 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])]
-    with contextlib.suppress(OSError, ValueError):
-        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:
-            free.append(float(limit.read()) - float(used.read()))
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+        group = Path("/sys/fs/cgroup")
+        limit, used = (float((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        free.append(limit - used)
     return max(min(free), 64.0 * 2**20)

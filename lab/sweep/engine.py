@@ -6,13 +6,15 @@ that was interrupted continues where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -21,12 +23,12 @@ from lab.measurement import Plan, fingerprint
 from lab.params import Params
 from lab.sweep.blocks import measure_items
 from lab.sweep.rows import Item, Job, Row, items
+from lab.sweep.store import Seen, Store, column_names, kept, provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Engine", "frame"]
-
-_FLUSH_SECONDS = 2.0  # at most this much finished work is lost with the process
-_FLUSH_ROWS = 20_000
-
 
 class Engine:
     """Measures points, and remembers rows in memory and in a folder.
@@ -75,7 +77,12 @@ class Engine:
         if workers and cluster:
             raise InputError(f"workers={workers} and cluster={cluster!r} exclude each other; give one of them")
         self.device, self.workers, self.cluster, self.progress = device, int(workers), cluster, progress
+        self.store = None if store is None else Store(store)
         self._rows: dict[str, Row] = {}
+        self._stored: dict[Plan, dict[str, Seen]] = {}
+        self._fingerprints: dict[Plan, str] = {}
+        self._pool: Any = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +92,12 @@ class Engine:
 
     def close(self) -> None:
         """Stop the workers, if any were started."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
 
     # ------------------------------------------------------------------ measuring
 
@@ -116,10 +129,147 @@ class Engine:
         asked = [items(job.plan, job.points, job.replicates, job.seed) for job in jobs]
         missing: dict[Plan, dict[str, Item]] = {}
         for job, wanted in zip(jobs, asked, strict=True):
+            stored = self._load(job.plan)
             todo = missing.setdefault(job.plan, {})
-            todo.update({item.key: item for item in wanted if item.key not in self._rows})
-        for plan, todo in missing.items():
-            if todo:
-                for rows in measure_items(plan, list(todo.values()), self.device):
-                    self._rows.update({row.key: row for row in rows})
+            for item in wanted:
+                if item.key in self._rows:
+                    continue
+                if item.key in stored:
+                    self._keep(job.plan, item, *stored.pop(item.key))
+                else:
+                    todo[item.key] = item
+        missing = {plan: todo for plan, todo in missing.items() if todo}
+        if missing:
+            self._measure(missing)
         return [[self._rows[item.key] for item in wanted] for wanted in asked]
+
+    def frame(self, jobs: Iterable[Any]) -> pd.DataFrame:
+        """`frame` of rows, or of the rows of jobs, measuring what is missing."""
+        jobs = list(jobs)
+        if jobs and not isinstance(jobs[0], Row):
+            jobs = list({row.key: row for rows in self.measure_all(jobs) for row in rows}.values())
+        return frame(jobs)
+
+    def _load(self, plan: Plan) -> dict[str, Seen]:
+        if self.store is not None and plan not in self._stored:
+            self._stored[plan] = self.store.load(plan, self._fingerprint(plan))
+        return self._stored.get(plan, {})
+
+    def _fingerprint(self, plan: Plan) -> str:
+        if plan not in self._fingerprints:
+            self._fingerprints[plan] = fingerprint(plan)
+        return self._fingerprints[plan]
+
+    def _keep(self, plan: Plan, item: Item, observed: dict[str, np.ndarray], failure: str | None) -> None:
+        self._rows[item.key] = Row(item.key, item.p, item.replicate, item.seed, observed, failure, plan)
+
+    def _measure(self, missing: dict[Plan, dict[str, Item]]) -> None:
+        if self.store is not None:
+            self.store.require_writable()
+        total, done = sum(map(len, missing.values())), 0
+        measure = self._remotely if self.workers or self.cluster else self._here
+        try:
+            with _progress(total, self.progress) as advance:
+                for count in measure(missing):
+                    done += count
+                    advance(count)
+        except KeyboardInterrupt:
+            where = f"kept in {self.store.folder}" if self.store else "lost: no store was given"
+            print(f"lab: interrupted; {done} of {total} missing rows were measured and are {where}; run the same "
+                  "again to measure the rest", file=sys.stderr)  # fmt: skip
+            raise
+
+    def _here(self, missing: dict[Plan, dict[str, Item]]) -> Iterator[int]:
+        """Measure in this process; yields numbers of rows done."""
+        for plan, todo in missing.items():
+            measured = measure_items(plan, list(todo.values()), self.device)
+            if self.store is not None:
+                measured = kept(measured, partial(self._write, plan))
+            for rows in measured:
+                self._rows.update({row.key: row for row in rows})
+                yield len(rows)
+
+    def _write(self, plan: Plan, rows: list[Row]) -> None:
+        assert self.store is not None
+        self.store.write(plan, self._fingerprint(plan), rows, provenance(self.device))
+
+    def _remotely(self, missing: dict[Plan, dict[str, Item]]) -> Iterator[int]:
+        """Measure on dask workers, which store what they measure; yields numbers of rows done."""
+        from lab.sweep.workers import Pool, tasks
+
+        if self._pool is None:
+            self._pool = Pool(self.workers, self.cluster)
+        store = self.store
+        if store is None:
+            if self._temporary is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="lab-rows-")
+            store = Store(self._temporary.name)
+        todo = [
+            task
+            for plan, wanted in missing.items()
+            for task in tasks(plan, self._fingerprint(plan), list(wanted.values()), self.device, self._pool.size)
+        ]
+        for task, names in self._pool.run(todo, store.folder, self.device, provenance(self.device)):
+            found = store.read_shards(names, task.plan, task.fingerprint)
+            for item in task.items:
+                if item.key not in found:
+                    raise InputError(
+                        f"{store.folder} does not show rows that a worker has written there; choose a folder on a "
+                        "file system that all machines share"
+                    )
+                self._keep(task.plan, item, *found[item.key])
+            yield len(task.items)
+
+
+@contextlib.contextmanager
+def _progress(total: int, show: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, or nothing."""
+    if not show:
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("measuring", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Rows as a tidy table: one line per point, replicate and seed.
+
+    Columns are the parameters, ``replicate``, ``seed``, the observables (arrays stay arrays: `DataFrame.explode`
+    spreads them), ``measurement``, ``knobs`` (JSON) and ``failure``. An observable called like another column is
+    prefixed with ``observed.``, a parameter called like one of the fixed columns with ``parameter.``.
+    """
+    import pandas as pd
+
+    rows = list(rows)
+    fields = list(dict.fromkeys(name for row in rows for name in type(row.p).model_fields))
+    observed = list(dict.fromkeys(name for row in rows for name in row.observed))
+    parameter_column, observed_column = column_names(fields, observed)
+    columns: dict[str, Any] = {}
+    for field, column in parameter_column.items():
+        columns[column] = _column([getattr(row.p, field, None) for row in rows])
+    columns["replicate"] = [row.replicate for row in rows]
+    columns["seed"] = [row.seed for row in rows]
+    for name, column in observed_column.items():
+        columns[column] = _column([row.observed.get(name) for row in rows])
+    knobs = {row.plan: json.dumps(dict(row.plan.knobs), default=repr, sort_keys=True) for row in rows}
+    columns["measurement"] = [row.plan.measurement.name for row in rows]
+    columns["knobs"] = [knobs[row.plan] for row in rows]
+    columns["failure"] = pd.Series([row.failure for row in rows], dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _column(values: list[Any]) -> Any:
+    """Numbers as a plain column, everything longer as objects; absent values are missing."""
+    import pandas as pd
+
+    values = [v[()] if isinstance(v, np.ndarray) and v.ndim == 0 else v for v in values]
+    if any(isinstance(v, np.ndarray | tuple | list) for v in values):
+        column = np.empty(len(values), dtype=object)
+        column[:] = values
+        return pd.Series(column, dtype=object)
+    return values

@@ -27,7 +27,7 @@ COMPILED = [0]
 # a CPU, five on a GPU) outweighs its work; above, wider blocks gain nothing and padding costs more.
 _TARGET = {"cpu": 1 << 16, "gpu": 1 << 24}
 _WIDEST = {"cpu": 1024, "gpu": 8192}
-_NARROWEST = 8  # blocks of 2 and 4 were seen to treat lanes differently, and those of 1 to run five times slower per item
+_NARROWEST = 8  # blocks of 2 and 4 were seen to treat lanes differently, blocks of 1 to be five times slower per item
 _LOOP = 100  # assumed turns of a loop whose count is not known
 _KEPT = 64
 

@@ -1,4 +1,4 @@
-r"""What is iterated on the regularised objective: gradient ascent, maximisation from many starts, census of critical points.
+r"""What is iterated on the regularised objective: ascent, maximisation from many starts, census of critical points.
 
 .. math:: F(Z) = \Delta R(Z) - \tfrac{\lambda}{2}\|Z\|_F^2
 
@@ -83,9 +83,9 @@ class CriticalPoints(NamedTuple):
 
 
 def default_step(alpha, lam):
-    r"""Step :math:`1/\alpha`, or :math:`1.9/L` where that is smaller (lambda above .56 alpha): ascent is monotone below 2/L.
+    r"""Step of monotone ascent: :math:`1/\alpha`, or :math:`1.9/L` where that is smaller (lambda above .775 alpha).
 
-    ``L = 9 alpha/8 + lam`` bounds the curvature of F. Arguments may be traced.
+    ``L = 9 alpha/8 + lam`` bounds the curvature of F; ascent is monotone below 2/L. Arguments may be traced.
     """
     bound = 1.125 + lam / alpha
     return 1 / (alpha * _maximum(1.0, bound / 1.9))

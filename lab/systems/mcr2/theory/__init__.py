@@ -37,6 +37,7 @@ from lab.systems.mcr2.theory.escape import (
 from lab.systems.mcr2.theory.flow import (
     ascent_map,
     direction_survives,
+    finite_time_shift,
     flow_speed,
 )
 from lab.systems.mcr2.theory.fusion_frames import (
@@ -95,6 +96,7 @@ __all__ = [
     "direction_value",
     "effective_fraction",
     "escape_directions",
+    "finite_time_shift",
     "flow_speed",
     "frame_fraction",
     "fusion_frame_index",

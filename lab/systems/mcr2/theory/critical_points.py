@@ -50,7 +50,7 @@ def orthogonal_value(
 
 
 def saddle_index(ranks_minus: Sequence[int]) -> int:
-    r"""Number of directions of positive curvature of F at an orthogonal critical point: :math:`\sum_k r_k^-(r_k^-+1)/2`.
+    r"""Number of directions of positive curvature at an orthogonal critical point: :math:`\sum_k r_k^-(r_k^-+1)/2`.
 
     Zero iff every direction is on the upper branch: then the point is a local maximum. Needs tau below the spinodal
     of every class with rank. Derived for this laboratory, verified numerically; not found in the cited papers.

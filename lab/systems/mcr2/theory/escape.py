@@ -129,8 +129,8 @@ def rebalancing_escape(Z, class_sizes: Sequence[int], basis) -> tuple[np.ndarray
     r"""Best trade of energy between the classes of an overlapping group.
 
     With :math:`Z_kW=\sigma_kV_kB_k^\top` on the eigenspace W, the perturbations are
-    :math:`E_k=V_k(B_kS_k+B_k^\perp R_k)^\top W^\top`, S_k symmetric, with :math:`Z^\top E+E^\top Z=0`. Their quotient is
-    proportional to :math:`\sum\|S_k\|^2/\sum(\|S_k\|^2+\|R_k\|^2)`, which is maximised.
+    :math:`E_k=V_k(B_kS_k+B_k^\perp R_k)^\top W^\top`, S_k symmetric, with :math:`Z^\top E+E^\top Z=0`. Their quotient
+    is proportional to :math:`\sum\|S_k\|^2/\sum(\|S_k\|^2+\|R_k\|^2)`, which is maximised.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ theta = x_k and P = I. Derived for this laboratory, verified numerically; not fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Eigenspace(NamedTuple):
 
     projections: np.ndarray
     sign: int
-    basis: np.ndarray | None = None
+    basis: Any = None
 
 
 def effective_fraction(mu, tau):
@@ -115,15 +115,15 @@ def _branch(theta: float, sign: int, tau: float) -> float:
     return float((u_plus if sign > 0 else u_minus)(theta, tau))
 
 
-def _parts(spaces: Sequence[Eigenspace], fractions, tau: float):
+def _parts(spaces: Sequence[Eigenspace], fractions, tau: float, tolerance: float):
     """(P, theta, u, sign) per eigenspace; spaces with equal u are one eigenspace and are joined."""
-    parts = []
+    parts: list[tuple[np.ndarray, float, float, int]] = []
     for space in spaces:
         P = np.asarray(space.projections, dtype=float)
-        theta = frame_fraction(P, fractions)
+        theta = frame_fraction(P, fractions, tolerance=tolerance)
         u = _branch(theta, space.sign, tau)
         for i, (other, _, w, _) in enumerate(parts):
-            if abs(u - w) <= 1e-9 * u:
+            if abs(u - w) <= tolerance * u:
                 m, n = other.shape[1], P.shape[1]
                 joined = np.zeros((P.shape[0], m + n, m + n))
                 joined[:, :m, :m], joined[:, m:, m:] = other, P
@@ -154,8 +154,8 @@ def fusion_frame_value(dims: Sequence[int], thetas: Sequence[float], signs: Sequ
     return float(sum(m * direction_value(_branch(theta, sign, tau), theta, tau) for m, theta, sign in parts))
 
 
-def commutant_dimension(projections) -> int:
-    """Dimension of the symmetric matrices that commute with every projection."""
+def commutant_dimension(projections, tolerance: float) -> int:
+    """Dimension of the symmetric matrices that commute with every projection, up to `tolerance`."""
     P = np.asarray(projections, dtype=float)
     m = P.shape[1]
     rows, columns = np.triu_indices(m)
@@ -164,10 +164,12 @@ def commutant_dimension(projections) -> int:
     basis[np.arange(rows.size), columns, rows] = 1.0
     commutators = basis[:, None] @ P - P @ basis[:, None]
     singular = np.linalg.svd(commutators.reshape(rows.size, -1), compute_uv=False)
-    return rows.size - int(np.sum(singular > 1e-8))
+    return rows.size - int(np.sum(singular > tolerance))
 
 
-def fusion_frame_index(spaces: Sequence[Eigenspace], fractions, dim: int, *, tau: float) -> int:
+def fusion_frame_index(
+    spaces: Sequence[Eigenspace], fractions, dim: int, *, tau: float, tolerance: float = 1e-4
+) -> int:
     r"""Number of directions of positive curvature of F at any critical point.
 
     With ``m_j = dim E_j``, ``n_j = sum_k m_{k,j}``, ``n2_j = sum_k m_{k,j}(m_{k,j}+1)/2``, ``q_j`` the dimension of
@@ -187,6 +189,9 @@ def fusion_frame_index(spaces: Sequence[Eigenspace], fractions, dim: int, *, tau
         Dimension d of the features, at least the sum of the m_j.
     tau : float
         lambda/alpha, below the spinodal of every theta_j.
+    tolerance : float
+        By how much the frame identities may fail, relative difference of eigenvalues that are joined, and size of a
+        commutator that counts as zero. Curvatures go with its square: 1e-4 matches 1e-8 alpha in a Hessian.
 
     Returns
     -------
@@ -207,7 +212,7 @@ def fusion_frame_index(spaces: Sequence[Eigenspace], fractions, dim: int, *, tau
     >>> fusion_frame_index([mercedes], [1 / 3] * 3, 2, tau=0.05)
     2
     """
-    parts = _parts(spaces, fractions, float(domain.multiplier(tau)))
+    parts = _parts(spaces, fractions, float(domain.multiplier(tau)), tolerance)
     dim, r = domain.integer("dim", dim, 1), sum(P.shape[1] for P, *_ in parts)
     if r > dim:
         raise OutOfDomain(f"dim={dim}: must be at least the total dimension {r} of the eigenspaces; raise dim")
@@ -215,7 +220,7 @@ def fusion_frame_index(spaces: Sequence[Eigenspace], fractions, dim: int, *, tau
     for P, _, _, sign in parts:
         m = np.round(np.trace(P, axis1=1, axis2=2)).astype(int)
         surplus.append(int(m.sum()) - P.shape[1])
-        kept = commutant_dimension(P) if sign > 0 else 0
+        kept = commutant_dimension(P, tolerance) if sign > 0 else 0
         index += int(np.sum(m * (m + 1) // 2)) - kept + surplus[-1] * (dim - r)
     for i in range(len(parts)):
         for j in range(i):

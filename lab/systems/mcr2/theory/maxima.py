@@ -176,7 +176,8 @@ def published_global_maximum(class_sizes: Sequence[int], dim: int, *, eps: float
 
     References
     ----------
-    .. [1] arXiv:2406.01909, Theorem 1 (global maximisers).
+    .. [1] arXiv:2406.01909, Theorem 1 (global maximisers), as restated in the open book "Deep representation
+       learning" (Ma-Lab-Berkeley), chapter 3.
 
     Examples
     --------
@@ -188,7 +189,7 @@ def published_global_maximum(class_sizes: Sequence[int], dim: int, *, eps: float
     """
     n, dim = domain.sizes(class_sizes), domain.integer("dim", dim, 1)
     alpha = domain.gram_scale(int(n.sum()), dim, eps=eps)
-    bound = published_multiplier_bound(n, dim, eps=eps)
+    bound = published_multiplier_bound(class_sizes, dim, eps=eps)
     rule = f"the published theorem needs lam in (0, {bound!r}]; use global_maximum for any lam > 0"
     tau = float(domain.checked("lam", lam, lambda v: (v > 0) & (v <= bound), rule)) / alpha
     return _filled(n, dim, alpha, min(tau, float(np.min(spinodal(n / n.sum())))), np.ones(n.size, dtype=bool))

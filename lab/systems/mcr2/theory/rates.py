@@ -46,7 +46,7 @@ def orthogonal_upper_bound(spectra: Sequence, weights) -> float:
 
     References
     ----------
-    .. [1] arXiv:2006.08558, Appendix (upper bound of the rate reduction).
+    .. [1] arXiv:2006.08558 (the bound behind its Theorem 1, there in terms of sigma²).
     """
     x = np.atleast_1d(domain.fraction(weights, "weights"))
     if len(spectra) != x.size:
@@ -118,7 +118,7 @@ def smoothness(alpha, lam):
 
 
 def largest_monotone_step(alpha, lam):
-    r"""Gradient ascent on F never decreases F for steps below :math:`2/L`; 1/alpha qualifies while lambda < 7 alpha/8."""
+    r"""The step :math:`2/L` below which ascent never decreases F; 1/alpha is below it while lambda < 7 alpha/8."""
     return 2 / smoothness(alpha, lam)
 
 
