@@ -16,26 +16,28 @@ from lab.systems.mcr2.laws import MAXWELL, SPINODAL
 
 
 def taus(start, stop, count):
-    """Values of tau from `start` to `stop` times the spinodal of the point's class fraction."""
+    """Values of tau from `start` to `stop` times the spinodal of the point's class fraction.
+
+    The grids below have the spinodal midway between two values: on a value, the last bit would decide the bracket.
+    """
     return lambda f: (theory.spinodal(f.first / f.n) * np.linspace(start, stop, count)).tolist()
 
-
-COLLAPSE = dict(n=48, first=12, rank=1)  # the same x = 1/4 in other dimensions, distortions, numbers of classes
 
 STUDY = Study(
     id="mcr2/phase-diagram",
     laws=(SPINODAL, MAXWELL),
     title="A class collapses at the spinodal, not where collapse becomes optimal",
     presets={
-        "smoke": Grid(dim=8, n=30, first=[1, 2, 3, 5, 8, 10, 12, 15, 18], rank=1, tau=taus(0.8, 1.08, 36), steps=1000)
-        + Grid(dim=4, n=24, first=6, rank=1, eps=[0.2, 2.0], tau=taus(0.3, 1.08, 40), steps=1000),
+        "smoke": Grid(dim=8, n=30, first=[1, 2, 3, 5, 8, 10, 12, 15, 18], rank=1, tau=taus(0.796, 1.076, 36),
+                      steps=1000)
+        + Grid(dim=4, n=24, first=6, rank=1, eps=[0.2, 2.0], tau=taus(0.31, 1.09, 40), steps=1000),
         "default": Grid(dim=16, n=96, first=[1, 2, 4, 6, 9, 12, 18, 24, 32, 40, 48, 56], rank=1, classes=[2, 3, 4],
-                        tau=taus(0.8, 1.06, 53), steps=3000, replicates=2)
-        + Grid(dim=16, n=96, first=24, rank=[2, 4], classes=[2, 4], eps=[0.2, 2.0], tau=taus(0.3, 1.06, 60),
+                        tau=taus(0.7975, 1.0575, 53), steps=3000, replicates=2)
+        + Grid(dim=16, n=96, first=24, rank=[2, 4], classes=[2, 4], eps=[0.2, 2.0], tau=taus(0.495, 1.075, 59),
                steps=3000, replicates=2)
-        + Grid(dim=8, n=24, first=6, rank=1, eps=[0.1, 1.0], tau=taus(0.3, 1.06, 60), steps=3000, replicates=2),
+        + Grid(dim=8, n=24, first=6, rank=1, eps=[0.1, 1.0], tau=taus(0.495, 1.075, 59), steps=3000, replicates=2),
         "paper": Grid(dim=100, n=2000, first=[20, 50, 100, 200, 400, 700, 1000, 1200], rank=10, classes=[2, 10],
-                      tau=taus(0.84, 1.04, 64), steps=3000, replicates=4),
+                      tau=taus(0.8425, 1.0575, 44), steps=3000, replicates=4),
     },
 )  # fmt: skip
 
@@ -56,7 +58,8 @@ def draw(axes, rows, verdicts):
             label="measured: class worth nothing")  # fmt: skip
     phase.text(0.05, 0.17, "class is kept,\nglobal optimum", fontsize=8.5)
     phase.text(0.36, 0.60, "only collapsed", fontsize=8.5)
-    phase.annotate("metastable", (0.30, 0.272), (0.36, 0.42), fontsize=8.5, arrowprops={"arrowstyle": "-", "lw": 0.7})
+    line = {"arrowstyle": "-", "lw": 0.7}
+    phase.annotate("metastable", (0.30, 0.272), (0.36, 0.42), fontsize=8.5, arrowprops=line)
     phase.set(xlabel=r"class fraction $x=N_k/N$", ylabel=r"$\tau=\lambda/\alpha$, $\alpha=d/(N\epsilon^2)$",
               xlim=(0, 0.66), ylim=(0, 1), title="Phase diagram")  # fmt: skip
     phase.legend(loc="upper right")
@@ -71,7 +74,7 @@ def draw(axes, rows, verdicts):
     branch.axvline(theory.maxwell(0.25), color="#0072B2", linewidth=0.8, linestyle="--")
     branch.set(xlabel=r"$\tau=\lambda/\alpha$", ylabel=r"largest $u=\alpha\sigma^2$ of the class after ascent",
                title="Data collapse at x = 1/4", xlim=(theory.spinodal(0.25) * 0.78, None), ylim=(-0.05, 1.6))  # fmt: skip
-    branch.legend(fontsize=7)
+    branch.legend(fontsize=7.5, loc="lower left")
 
     located(error, verdicts, "mcr2/spinodal", x=fraction, relative=True, color="#D55E00",
             label=verdict_note(verdicts, "mcr2/spinodal"))  # fmt: skip

@@ -29,16 +29,35 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from lab.claims import Bound, Classification, Crossover, Equality, Limit, Rate
-    from lab.errors import InputError, OutOfDomain
-    from lab.law import Draws, Law, Source, but
-    from lab.measurement import measurement
-    from lab.params import Ge, Gt, Le, LogScale, Lt, Params, Static, Traced
-    from lab.registry import find, laws, studies
-    from lab.streams import Stream
-    from lab.study import Study
-    from lab.sweep import sweep
-    from lab.sweep.grid import Grid, log_grid
+    from lab.claims import Bound as Bound
+    from lab.claims import Classification as Classification
+    from lab.claims import Crossover as Crossover
+    from lab.claims import Equality as Equality
+    from lab.claims import Limit as Limit
+    from lab.claims import Rate as Rate
+    from lab.errors import InputError as InputError
+    from lab.errors import OutOfDomain as OutOfDomain
+    from lab.law import Draws as Draws
+    from lab.law import Law as Law
+    from lab.law import Source as Source
+    from lab.law import but as but
+    from lab.measurement import measurement as measurement
+    from lab.params import Ge as Ge
+    from lab.params import Gt as Gt
+    from lab.params import Le as Le
+    from lab.params import LogScale as LogScale
+    from lab.params import Lt as Lt
+    from lab.params import Params as Params
+    from lab.params import Static as Static
+    from lab.params import Traced as Traced
+    from lab.registry import find as find
+    from lab.registry import laws as laws
+    from lab.registry import studies as studies
+    from lab.streams import Stream as Stream
+    from lab.study import Study as Study
+    from lab.sweep import sweep as sweep
+    from lab.sweep.grid import Grid as Grid
+    from lab.sweep.grid import log_grid as log_grid
 
 
 def __getattr__(name: str) -> Any:

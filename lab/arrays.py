@@ -1,7 +1,8 @@
 """The only seam to the array libraries: NumPy, PyTorch and JAX behind the Python array API standard.
 
-Generic code asks `namespace` for the library of its arguments and uses the standard; what the standard lacks (triangular and
-Cholesky solves, looking at a value that may be traced) is here. Importing this module loads neither torch nor JAX.
+Generic code asks `namespace` for the library of its arguments and uses the standard; what the standard lacks
+(triangular and Cholesky solves, looking at a value that may be traced) is here. Importing this module loads neither
+torch nor JAX.
 
 Arrays of any other library that follows the standard (array-api-strict in the tests) take the slower generic branch.
 """
@@ -71,7 +72,8 @@ def is_traced(x: Any) -> bool:
 def truth(condition: Array) -> bool | None:
     """Value of a 0-d boolean array, or None if it cannot be known yet.
 
-    A check of input is `if truth(xp.all(x > 0)) is False: raise ...`: it acts on concrete values and lets traced ones pass.
+    A check of input is `if truth(xp.all(x > 0)) is False: raise ...`: it acts on concrete values and lets traced ones
+    pass.
 
     Parameters
     ----------
@@ -149,7 +151,7 @@ def cholesky(matrix: Array) -> Array:
 
 
 def cholesky_logdet(factor: Array) -> Array:
-    """Log-determinant of `L L^T`, shape (...), from its lower Cholesky factor `L`, shape (..., n, n): `2 sum log diag L`."""
+    """Log-determinant of `L L^T`, shape (...), from its lower Cholesky factor `L`, shape (..., n, n)."""
     xp = namespace(factor)
     return 2 * xp.sum(xp.log(xp.linalg.diagonal(factor)), axis=-1)
 
@@ -205,8 +207,8 @@ def cholesky_inverse(factor: Array) -> Array:
     Returns
     -------
     array, shape (..., n, n)
-        Symmetric up to rounding. Its rounding errors are column-wise, so in a product with another matrix put the inverse
-        on the right, `B @ inverse` (or `inverse.mT @ B`): then the product is as accurate as `cholesky_solve`.
+        Symmetric up to rounding. Its rounding errors are column-wise, so in a product with another matrix put the
+        inverse on the right, `B @ inverse` (or `inverse.mT @ B`): then the product is as accurate as `cholesky_solve`.
 
     Notes
     -----

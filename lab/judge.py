@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lab.params import Params
     from lab.sweep.engine import Engine
 
-__all__ = ["Check", "Judged", "check", "judge"]
+__all__ = ["Check", "Judged", "check", "judge", "with_axis"]
 
 _SHORT = 16  # a vector up to this length gets one verdict row per element
 
@@ -94,7 +94,7 @@ def check(
     if not chosen:
         raise InputError(f"law {law.id} has neither examples nor draws; give examples=(...) or Draws(shapes=1)")
     engine = engine or Engine()
-    groups = judge(law, _with_axis(law, chosen), law.draws.replicates, seed, engine)
+    groups = judge(law, with_axis(law, chosen), law.draws.replicates, seed, engine)
     verdict = law.claim.law_level([g.verdict for g in groups])
     return Check(law, verdict, groups, time.perf_counter() - start, seed)
 
@@ -104,7 +104,7 @@ def judge(law: Law, points: Sequence[Params], replicates: int, seed: int, engine
 
     A refutation of a statistical claim counts only if fresh replicates repeat it on the same elements.
     """
-    along = law.claim.along if law.claim.along in law.params.model_fields else None
+    along = law.claim.axis_name if law.claim.axis_name in law.params.model_fields else None
     grouped: dict[str, list[Params]] = {}
     for p in points:
         grouped.setdefault(p.canonical(drop=(along,) if along else ()), []).append(p)
@@ -222,8 +222,7 @@ def _needs_data(law: Law) -> bool:
 
 
 def _arity(function: Any) -> int:
-    needed = [a for a in inspect.signature(function).parameters.values() if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD, a.VAR_POSITIONAL)]  # fmt: skip
-    return len(needed)
+    return sum(a.kind is not a.KEYWORD_ONLY for a in inspect.signature(function).parameters.values())
 
 
 def _drawn(law: Law, seed: int, examples: int | None) -> list[Params]:
@@ -235,7 +234,7 @@ def _drawn(law: Law, seed: int, examples: int | None) -> list[Params]:
         shapes = min(shapes, max(examples, 0))
         values = -(-examples // shapes) if shapes else 0
     rng = np.random.default_rng([seed, *law.id.encode()])
-    fixed_axis = (law.claim.along,) if law.claim.along else ()
+    fixed_axis = (law.claim.axis_name,) if law.claim.axis_name else ()
     compiled = law.plan.measurement.runs == "jax"
     points: dict[str, Params] = {}
     for _ in range(shapes):
@@ -248,9 +247,9 @@ def _drawn(law: Law, seed: int, examples: int | None) -> list[Params]:
     return list(points.values())[: None if examples is None else examples]
 
 
-def _with_axis(law: Law, points: Sequence[Params]) -> list[Params]:
+def with_axis(law: Law, points: Sequence[Params]) -> list[Params]:
     """Expand each point along the claim's external axis."""
-    along = law.claim.along
+    along = law.claim.axis_name
     if not along or along not in law.params.model_fields:
         return list(points)
     axis = law.claim.axis  # type: ignore[attr-defined]

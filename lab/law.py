@@ -117,7 +117,8 @@ class Law:
             raise InputError(f"law {self.id} has no source; name the paper and theorem, or say it was derived here")
         if not self.controls and self.expected == "holds":
             raise InputError(
-                f"law {self.id} has no control; add controls={{'name': but(...)}}: a check that cannot fail shows nothing"
+                f"law {self.id} has no control; add controls={{'name': but(...)}}: "
+                "a check that cannot fail shows nothing"
             )
         for name, control in self.controls.items():
             if not isinstance(control, Change):
@@ -126,7 +127,7 @@ class Law:
         for example in self.examples:
             if not isinstance(example, self.params):
                 raise InputError(f"law {self.id}: example {example!r} is not a {self.params.__name__}")
-        along, axis = self.claim.along, getattr(self.claim, "axis", None)
+        along, axis = self.claim.axis_name, getattr(self.claim, "axis", None)
         if along and along in self.params.model_fields and axis is None:
             raise InputError(f"law {self.id}: the claim runs along {along!r}; give it axis=lambda p: values for checks")
         _ = self.plan  # fails now on a measure that is none
@@ -158,8 +159,9 @@ class Law:
         return replace(self, **self.controls[name].changes, controls={}, expected="refuted")
 
     def printed(
-        self, id: str, *, at: tuple[Params, ...], source: Source | str | None = None, statement: str = "", **changes: Any
-    ) -> Law:
+        self, id: str, *, at: tuple[Params, ...], source: Source | str | None = None, statement: str = "",
+        **changes: Any,
+    ) -> Law:  # fmt: skip
         """An erratum: this law in its published, wrong form, with counterexamples `at` which it is refuted.
 
         It is a registered law of its own, sharing rows and draws with the corrected one. Unless `draws` is among the

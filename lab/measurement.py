@@ -274,3 +274,13 @@ def _filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+class _Decorator(types.ModuleType):
+    """``from lab import measurement`` finds this module, which therefore decorates like the function of its name."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return measurement(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Decorator

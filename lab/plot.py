@@ -5,7 +5,6 @@ Theory is drawn from the law itself, never retyped. All functions take matplotli
 
 from __future__ import annotations
 
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 

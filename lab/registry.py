@@ -134,7 +134,8 @@ def load_file(path: str | Path) -> ModuleType:
     path = Path(path).resolve()
     if not path.is_file():
         siblings = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise UnknownName(f"file {path} does not exist; python files there: {', '.join(sorted(siblings)[:8]) or 'none'}")
+        there = ", ".join(sorted(siblings)[:8]) or "none"
+        raise UnknownName(f"file {path} does not exist; python files there: {there}")
     name = f"lab_file_{path.stem}"
     module = sys.modules.get(name)
     if module is not None and getattr(module, "__file__", None) == str(path):

@@ -139,7 +139,8 @@ class Study:
         work = {law.id: self.grid(law, preset, overrides).requests(law.params) for law in self.laws}
         folder = Path(out) if out is not None else Path("results") / slug(self.id) / preset
         checks, jobs = [], []
-        with Engine(store=folder / "rows", device=device, workers=workers, cluster=cluster, progress=progress) as engine:
+        options: dict[str, Any] = {"device": device, "workers": workers, "cluster": cluster, "progress": progress}
+        with Engine(store=folder / "rows", **options) as engine:
             for law in self.laws:
                 jobs += [(law.plan, points, list(range(n)), seed) for points, n in work[law.id]]
             engine.measure_all(jobs)
@@ -166,7 +167,7 @@ class Study:
         from lab.plot import STYLE
 
         panels = dict(self._panels)
-        with mpl.rc_context(STYLE):
+        with mpl.rc_context(STYLE):  # type: ignore[arg-type]
             figure = Figure(figsize=panels.pop("size", (6.4, 4.4)), layout="constrained")
             axes = figure.subplots(**panels)
             arguments = (axes, rows, verdicts)[: len(inspect.signature(self._draw).parameters)]

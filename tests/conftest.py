@@ -24,8 +24,8 @@ settings.load_profile("lab")
 def xp(request):
     """Each array library in turn; functions tagged `lazy_xp_function` are jitted when it is JAX.
 
-    Make arrays by `xp.asarray(numpy_array)`, in float64. The default dtype of torch stays float32 on purpose: a creation
-    function called without a dtype then shows up as a loss of precision.
+    Make arrays by `xp.asarray(numpy_array)`, in float64. The default dtype of torch stays float32 on purpose: a
+    creation function called without a dtype then shows up as a loss of precision.
     """
     pytest.importorskip(request.param, reason=f"{request.param} is not installed")
     name = "array_api_compat.torch" if request.param == "torch" else request.param

@@ -1,4 +1,4 @@
-"""Coding rates and their derivatives: one answer from every library, on both Gram sides, for every way to give classes."""
+"""Coding rates and their derivatives: one answer from every library, Gram side and way to give classes."""
 
 import math
 
@@ -197,8 +197,7 @@ def test_gradient_by_differences_that_share_no_code(rng):
 
 def test_the_prefactor_of_the_class_gradient_is_alpha_not_that_of_the_class():
     """A control: with c / n_k in place of c / N the formula must miss."""
-    Z, labels, sizes = instance("tall")
-    Z, labels = Z[:8], np.repeat([0, 1], [5, 3])
+    Z, labels = instance("tall")[0][:8], np.repeat([0, 1], [5, 3])
     count, dim = Z.shape
     A = [
         np.linalg.inv(np.eye(dim) + dim / (n * EPS**2) * Z[labels == k].T @ Z[labels == k]) for k, n in ((0, 5), (1, 3))
@@ -256,7 +255,7 @@ def test_membership_in_several_chunks(rng, monkeypatch):
 
 def test_vmap_and_jit_with_traced_levels():
     jax = pytest.importorskip("jax")
-    Z, labels, sizes = instance("mixed")
+    Z, labels, _ = instance("mixed")
     Zs = jax.numpy.stack([jax.numpy.asarray(Z), 2.0 * Z])
     eps = jax.numpy.asarray([0.3, 0.6])
 
@@ -330,7 +329,8 @@ def test_spectral_values_stay_accurate_at_extreme_eps(rng):
     # Orthogonal classes of rank 1: Delta R = log(1 + u) - log(1 + 2u) / 2 with u = c / 2.
     Z = np.zeros((4, 3))
     Z[:2, 0] = Z[2:, 1] = 1.0
-    # c is 3e14 (rank deficient: the Cholesky form loses the identity's digits) and 3e-12 (the difference is of order c^2).
+    # c is 3e14 (rank deficient: the Cholesky form loses the identity's digits) and 3e-12 (the difference is of order
+    # c^2).
     for eps, tolerance in [(1e-7, 1e-13), (1e6, 1e-3)]:
         u = 3 / eps**2 / 2
         exact = math.log1p(u * u / (1 + 2 * u)) / 2
@@ -339,7 +339,7 @@ def test_spectral_values_stay_accurate_at_extreme_eps(rng):
 
 def test_eps_too_small_for_the_precision_is_an_error():
     Z = np.outer(np.arange(1.0, 40.0), np.arange(1.0, 8.0)).astype(np.float32) / 3
-    with pytest.raises(ValueError, match="eps is so small .* float32"):
+    with pytest.raises(ValueError, match=r"eps is so small .* float32"):
         rate_reduction(Z, (20, 19), eps=1e-9)
     assert np.isfinite(rate_reduction(Z, (20, 19), eps=1e-9, spectral=True))
 

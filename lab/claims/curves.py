@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -57,9 +57,12 @@ class Crossover(Claim):
     kind: ClassVar[str] = "crossover"
 
     @property
-    def statistical(self) -> bool:  # type: ignore[override]
-        """Whether a refutation must be repeated by fresh replicates."""
+    def statistical(self) -> bool:
         return self.over == "mean"
+
+    @property
+    def axis_name(self) -> str:
+        return self.along
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
         x, y = _curve(self, evidence)
@@ -126,15 +129,25 @@ class Limit(Claim):
     axis: Callable[[Any], Any] | None = None
 
     kind: ClassVar[str] = "limit"
-    statistical: ClassVar[bool] = True
+
+    @property
+    def statistical(self) -> bool:
+        return True
+
+    @property
+    def axis_name(self) -> str:
+        return self.along
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
         x, y = _curve(self, evidence)
         target = _along(predicted, x, y)
-        deviation = y / target - 1 if self.as_ == "ratio" else y - target
-        d, error, change, used = _extrapolate(self, evidence, x, deviation)
-        centre = 1.0 if self.as_ == "ratio" else 0.0
-        return _fitted(self, evidence, np.full(d.shape, centre), centre + d, error, change, used, centre or None)
+        ratio = self.as_ == "ratio"
+        deviation = y / target - 1 if ratio else y - target
+        noise = evidence.epsilon * (np.abs(y) + np.abs(target)) / (np.abs(target) if ratio else 1.0)
+        fit = _extrapolate(self, evidence, x, deviation, noise)
+        centre = 1.0 if ratio else 0.0
+        fit = fit._replace(limit=centre + fit.limit)
+        return _fitted(self, evidence, np.full(fit.limit.shape, centre), fit, centre or None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,17 +168,24 @@ class Rate(Claim):
     axis: Callable[[Any], Any] | None = None
 
     kind: ClassVar[str] = "rate"
-    statistical: ClassVar[bool] = True
+
+    @property
+    def statistical(self) -> bool:
+        return True
+
+    @property
+    def axis_name(self) -> str:
+        return self.along
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
         x, y = _curve(self, evidence)
-        exponent = predicted
+        exponent, target = predicted, np.zeros(())
         if self.deviation:
-            exponent = predicted["rate"]
-            y = y - _along(predicted["limit"], x, y)
-        d, error, change, used = _extrapolate(self, evidence, x, y, slopes=True)
-        exponent = np.broadcast_to(np.asarray(exponent, dtype=float), d.shape)
-        return _fitted(self, evidence, exponent, d, error, change, used, None)
+            exponent, target = predicted["rate"], _along(predicted["limit"], x, y)
+        noise = evidence.epsilon * (np.abs(y) + np.abs(target))
+        fit = _extrapolate(self, evidence, x, y - target, noise, slopes=True)
+        exponent = np.broadcast_to(np.asarray(exponent, dtype=float), fit.limit.shape)
+        return _fitted(self, evidence, exponent, fit, None)
 
 
 # ---------------------------------------------------------------------- shared
@@ -243,66 +263,80 @@ def _second_difference(x: np.ndarray, y: np.ndarray, j: int) -> float:
     return float(2 * (right - left) / (x[j + 1] - x[j - 1]))
 
 
+class _Fit(NamedTuple):
+    """Extrapolated limit per element, its half-widths by source, and the number of points used."""
+
+    limit: np.ndarray
+    statistics: np.ndarray
+    finite_size: np.ndarray
+    rounding: np.ndarray
+    used: int
+
+
 def _extrapolate(
-    claim: Any, evidence: Evidence, x: np.ndarray, y: np.ndarray, slopes: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """(limit, statistical half-width, finite-size half-width, points used) per element."""
+    claim: Any, evidence: Evidence, x: np.ndarray, y: np.ndarray, noise: np.ndarray, slopes: bool = False
+) -> _Fit:
+    """Fit ``d + a * term(x)`` to the curve (or to its local slopes), on all points and on the last half.
+
+    `noise` is the rounding of each value; a `floor` (error of the measurement) above it takes its place. Both are
+    carried through the fit: without them an exactly fitted curve would leave no room for the last bit.
+    """
     y = y.reshape(*y.shape[:2], -1)
     floor = float(np.max(amount(claim.floor, evidence.p, None)))
+    noise = np.maximum(np.broadcast_to(noise.reshape(y.shape), y.shape).max(1), floor)
     used = np.ones(x.size, dtype=bool)
     if floor > 0:
         used = (np.abs(y.mean(1)) >= 10 * floor).all(1)
-    x, y = x[used], y[used]
+    x, y, noise = x[used], y[used], noise[used]
     need = 5 if slopes else 4
     if x.size < need:
         blank = np.full(y.shape[2], np.nan)
-        return blank, blank, blank, int(x.size)
+        return _Fit(blank, blank, blank, blank, int(x.size))
+    semilog = getattr(claim, "semilog", False)
+    step, at = np.ones(0), x
+    if slopes:
+        step = (np.diff(x) if semilog else np.diff(np.log(x)))[:, None]
+        at = (x[1:] + x[:-1]) / 2 if semilog else np.sqrt(x[1:] * x[:-1])
+    term = claim.order(at) if callable(claim.order) else at**-claim.order
+    design = np.stack([np.ones(at.size), term / np.max(np.abs(term))], axis=1)
+    half = slice(at.size // 2, None)
+    weights = [np.linalg.pinv(design)[0], np.linalg.pinv(design[half])[0]]
 
-    def term(points: np.ndarray) -> np.ndarray:
-        return claim.order(points) if callable(claim.order) else points**-claim.order
+    def values(mean: np.ndarray) -> np.ndarray:
+        if not slopes:
+            return mean
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.diff(np.log(np.abs(mean)), axis=0) / step
 
     def limits(mean: np.ndarray) -> np.ndarray:
         """(2, E): from all points and from the last half."""
-        at, values = x, mean
-        if slopes:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                size = np.log(np.abs(mean))
-            semilog = getattr(claim, "semilog", False)
-            step = np.diff(x) if semilog else np.diff(np.log(x))
-            values = np.diff(size, axis=0) / step[:, None]
-            at = (x[1:] + x[:-1]) / 2 if semilog else np.sqrt(x[1:] * x[:-1])
-        half = at.size // 2
-        found = []
-        for part in (slice(None), slice(half, None)):
-            design = np.stack([np.ones(at[part].size), term(at[part]) / np.max(np.abs(term(at)))], axis=1)
-            finite = np.isfinite(values[part]).all(0)
-            fit = np.linalg.lstsq(design, np.where(finite, values[part], 0.0), rcond=None)[0]
-            found.append(np.where(finite, fit[0], np.nan))
-        return np.stack(found)
+        with np.errstate(invalid="ignore"):
+            v = values(mean)
+            return np.stack([weights[0] @ v, weights[1] @ v[half]])
 
     both, error = jackknife(limits, y)
     n = y.shape[1]
-    level = LEVEL / y.shape[2]
-    half_width = student_quantile(n, level) * error[1] if n > 1 else error[1]
-    return both[1], half_width, np.abs(both[1] - both[0]), int(x.size)
+    quantile = student_quantile(n, LEVEL / y.shape[2]) if n > 1 else 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = noise if not slopes else (noise / np.abs(y.mean(1)))
+        each = each if not slopes else (each[1:] + each[:-1]) / step
+        rounding = np.abs(weights[1]) @ each[half] + np.abs(weights[0]) @ each
+    return _Fit(both[1], quantile * error[1], np.abs(both[1] - both[0]), rounding, int(x.size))
 
 
-def _fitted(
-    claim: Any, evidence: Evidence, predicted: np.ndarray, measured: np.ndarray, error: np.ndarray,
-    change: np.ndarray, used: int, scale: float | None,
-) -> Acceptance:  # fmt: skip
+def _fitted(claim: Any, evidence: Evidence, predicted: np.ndarray, fit: _Fit, scale: float | None) -> Acceptance:
+    measured = fit.limit
     stated = np.broadcast_to(np.asarray(amount(claim.stated, evidence.p, None), dtype=float), measured.shape)
-    width = error + change + stated
+    width = fit.statistics + fit.finite_size + fit.rounding + stated
     sizes = np.abs(predicted) if scale is None else np.full(measured.shape, scale)
     if claim.scale is not None:
         sizes = np.broadcast_to(np.asarray(amount(claim.scale, evidence.p, None), dtype=float), measured.shape)
-    parts = {"finite size": change, "statistics": error}
+    parts = {"finite size": fit.finite_size, "statistics": fit.statistics, "rounding": fit.rounding}
     if claim.stated is not None:
         parts["stated"] = stated
-    enough = np.isfinite(measured)
-    note = "" if used >= 4 else f"only {used} points above ten times the measurement's error; a fit needs 4"
-    judged = np.ones(measured.shape, dtype=bool) if not note else np.zeros(measured.shape, dtype=bool)
+    enough = fit.used >= (5 if claim.kind == "rate" else 4)
+    note = "" if enough else f"only {fit.used} points above ten times the measurement's error: too few for a fit"
     return Acceptance(
-        predicted, measured - width, measured + width, np.where(enough, measured, np.nan), judged, parts, sizes,
+        predicted, measured - width, measured + width, measured, np.full(measured.shape, enough), parts, sizes,
         evidence.epsilon, measured.shape, note=note,
     )  # fmt: skip

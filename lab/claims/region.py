@@ -75,11 +75,12 @@ class Acceptance:
 
     def element(self, i: int) -> Acceptance:
         """The region of one element alone."""
-        pick = lambda a: None if a is None else a[i : i + 1]  # noqa: E731
+        one = slice(i, i + 1)
         return replace(
-            self, predicted=pick(self.predicted), low=pick(self.low), high=pick(self.high), scale=pick(self.scale),
-            measured=pick(self.measured), judged=pick(self.judged), distance=pick(self.distance), shape=(),
-            parts={k: pick(v) for k, v in self.parts.items()},
+            self, predicted=self.predicted[one], low=self.low[one], high=self.high[one], scale=self.scale[one],
+            measured=self.measured[one], judged=self.judged[one], shape=(),
+            distance=None if self.distance is None else self.distance[one],
+            parts={k: v[one] for k, v in self.parts.items()},
         )  # fmt: skip
 
     def widen(self, error: np.ndarray) -> Acceptance:
@@ -131,9 +132,9 @@ def decide(region: Acceptance, resolve: float, *, per_group_resolution: bool = T
     """
     judged = region.judged
     total, count = judged.size, int(judged.sum())
-    base = {"judged": count, "total": total, "source": region.source, "distance": region.distance}
+    base = Verdict("undecided", judged=count, total=total, source=region.source, distance=region.distance)
     if count == 0:
-        return Verdict("undecided", region.note or "nothing judged: the law's condition held nowhere", **base)
+        return replace(base, reason=region.note or "nothing judged: the law's condition held nowhere")
     floor = region.epsilon * np.maximum(region.scale, np.finfo(float).tiny)
     low, high = np.minimum(region.low, region.measured - floor), np.maximum(region.high, region.measured + floor)
     broken = judged & ~(np.isfinite(region.predicted) & np.isfinite(region.measured) & ~np.isnan(low) & ~np.isnan(high))
@@ -141,7 +142,7 @@ def decide(region: Acceptance, resolve: float, *, per_group_resolution: bool = T
         at = int(np.flatnonzero(broken)[0])
         what = "prediction" if not np.isfinite(region.predicted[at]) else "measurement"
         reason = f"{what} not finite at {int(broken.sum())} of {count} judged elements, first {_index(region, at)}"
-        return Verdict("undecided", reason, index=_index(region, at), **base)
+        return replace(base, reason=reason, index=_index(region, at))
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         up, down = region.predicted > region.measured, region.predicted < region.measured
@@ -155,15 +156,17 @@ def decide(region: Acceptance, resolve: float, *, per_group_resolution: bool = T
     resolution = float(np.min(finest[judged]))
     worst = int(np.argmax(np.where(judged, np.where(outside, np.maximum(margin, 1.0), margin), -np.inf)))
     width = high[worst] - low[worst]
-    found = Verdict(
-        "holds", region.note, float(margin[worst]), resolution, index=_index(region, worst),
+    found = replace(
+        base, verdict="holds", reason=region.note, margin=float(margin[worst]), resolution=resolution,
+        index=_index(region, worst),
         predicted=float(region.predicted[worst]), measured=float(region.measured[worst]),
         low=float(low[worst]), high=float(high[worst]),
         tolerance=float(width / 2 if np.isfinite(width) else np.nanmin([above[worst], below[worst]])),
-        flagged=outside, **base,
+        flagged=outside,
     )  # fmt: skip
     if outside.any():
-        reason = f"predicted {found.predicted:.6g}, measured {found.measured:.6g} accepts [{found.low:.6g}, {found.high:.6g}]"
+        accepts = f"accepts [{found.low:.6g}, {found.high:.6g}]"
+        reason = f"predicted {found.predicted:.6g}, measured {found.measured:.6g} {accepts}"
         return replace(found, verdict="refuted", reason=reason, resolution=None)
     if per_group_resolution and resolution > resolve:
         reason = f"a prediction wrong by {resolution:.2g} would pass too (needs {resolve:.2g})"

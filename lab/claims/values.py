@@ -33,8 +33,16 @@ class Claim:
     scale: Amount | None = None
 
     kind: ClassVar[str] = ""
-    statistical: ClassVar[bool] = False
-    along: ClassVar[str | None] = None
+
+    @property
+    def statistical(self) -> bool:
+        """Whether a refutation must be repeated by fresh replicates."""
+        return False
+
+    @property
+    def axis_name(self) -> str:
+        """The field or observable along which the claim runs; empty for claims about single points."""
+        return ""
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
         """The acceptance region of one group."""
@@ -50,7 +58,6 @@ class Claim:
         held = [g for g in groups if g.holds]
         broken = [g for g in groups if g.verdict == "undecided" and g.margin is None and g.judged]
         resolution = min((g.resolution for g in (held or groups) if g.resolution is not None), default=None)
-        counts = {"judged": sum(g.judged for g in groups), "total": sum(g.total for g in groups)}
         worst = max(groups, key=lambda g: -1.0 if g.margin is None else g.margin, default=Verdict("undecided"))
         if refuted:
             lead, word = max(refuted, key=lambda g: g.margin or 0.0), "refuted"
@@ -64,7 +71,8 @@ class Claim:
             reason = f"{undecided} of {len(groups)} groups undecided" if undecided else ""
         return Verdict(
             word, reason, worst.margin, resolution, index=lead.index, predicted=lead.predicted, measured=lead.measured,
-            low=lead.low, high=lead.high, tolerance=lead.tolerance, source=lead.source or worst.source, **counts,
+            low=lead.low, high=lead.high, tolerance=lead.tolerance, source=lead.source or worst.source,
+            judged=sum(g.judged for g in groups), total=sum(g.total for g in groups),
         )  # fmt: skip
 
     def derivations(self) -> dict[str, str]:
@@ -102,8 +110,7 @@ class Equality(Claim):
     kind: ClassVar[str] = "equality"
 
     @property
-    def statistical(self) -> bool:  # type: ignore[override]
-        """Whether a refutation must be repeated by fresh replicates."""
+    def statistical(self) -> bool:
         return self.over in ("mean", "fraction")
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
@@ -114,7 +121,7 @@ class Equality(Claim):
             predicted = np.mean(np.asarray(predicted, dtype=float), axis=0)
         rows = (n, *shape) if self.over == "each" else shape
         parts = _parts(self, evidence, rows, per_replicate)
-        statistics = np.zeros(rows)
+        statistics: np.ndarray = np.zeros(rows)
         judged = np.ones(rows, dtype=bool)
         if self.given is not None:
             condition = _as_rows(evidence.array(self.given).astype(bool), (n, *shape))
@@ -123,7 +130,7 @@ class Equality(Claim):
         values = observed.astype(float)
         low_error = high_error = None
         if self.over == "each":
-            measured = values
+            measured: np.ndarray = values
         elif self.over == "mean":
             measured = values.mean(0)
             spread = values.std(0, ddof=1) if n > 1 else np.zeros(shape)
@@ -137,7 +144,7 @@ class Equality(Claim):
             measured = values.max(0) if self.over == "max" else values.min(0)
         if self.statistical:
             parts["statistics"] = statistics
-        slack = sum((v for k, v in parts.items() if k != "statistics"), start=np.zeros(rows))
+        slack: np.ndarray = sum((v for k, v in parts.items() if k != "statistics"), start=np.zeros(rows))
         low_error = statistics if low_error is None else low_error
         high_error = statistics if high_error is None else high_error
         return _region(

@@ -6,7 +6,7 @@ import sys
 
 from lab import registry
 from lab.commands.names import all_studies
-from lab.commands.output import console, print_json, table
+from lab.commands.output import console, count, print_json, table
 from lab.errors import nearest
 
 __all__ = ["list_everything"]
@@ -53,5 +53,6 @@ def list_everything(system: str | None = None, *, as_json: bool = False) -> int:
             rows.add_row(study.id, "\n".join(law.id for law in study.laws), ", ".join(study.presets))
         out.print(rows)
     errata = sum(law.erratum_of is not None for law in laws)
-    out.print(f"{len(laws) - errata} laws, {errata} errata, {len(studies)} studies; `lab show ID` says more")
+    totals = [count(len(laws) - errata, "law"), count(errata, "erratum/errata"), count(len(studies), "study/studies")]
+    out.print(f"{', '.join(totals)}; `lab show ID` says more")
     return 0

@@ -28,14 +28,13 @@ def imported(what: str) -> Iterator[None]:
     """What goes wrong while a user's file is imported, as one sentence that names the line."""
     try:
         yield
-    except InputError as error:
-        raise InputError(f"{what}: {error}") if _line(error) and type(error) is not UnknownName else error from None
+    except InputError:
+        raise
     except Exception as error:
+        where, problem = _line(error) or what, f"{type(error).__name__}: {error}"
         if isinstance(error, SyntaxError):
             where, problem = f"{error.filename}, line {error.lineno}", f"syntax error: {error.msg}"
-        else:
-            where, problem = _line(error) or what, f"{type(error).__name__}: {error}"
-        raise InputError(f"{where}: {problem}; mend the file, `python {what}` shows the whole traceback") from error
+        raise InputError(f"{where}: {problem}; mend it (run with python, the file shows its traceback)") from error
 
 
 def _line(error: BaseException) -> str | None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["console", "number", "point", "print_json", "progress", "table"]
+if TYPE_CHECKING:
+    from lab.law import Law
+
+__all__ = ["console", "count", "number", "point", "print_json", "progress", "prose", "statement", "table"]
 
 _WIDE = 150  # columns where there is no terminal: files and pipes are read with other tools, which do not wrap
 
@@ -52,6 +56,22 @@ def number(value: Any, digits: int = 4) -> str:
 def point(values: Mapping[str, Any]) -> str:
     """A point of a domain on one line: ``x=0.3, tau=0.5``."""
     return ", ".join(f"{name}={number(value, 6)}" for name, value in values.items())
+
+
+def statement(law: Law) -> str:
+    """The statement of a law without the sections on arguments and results that a docstring may add."""
+    return prose(law.words)
+
+
+def prose(docstring: str) -> str:
+    """A docstring up to its first section (``Parameters``, ``References``, ...)."""
+    return re.split(r"\n(?=[A-Z]\w+(?: \w+)?\n---+)", docstring)[0].strip()
+
+
+def count(how_many: int, thing: str) -> str:
+    """``1 law``, ``2 laws``; errata are given with their plural after a slash: ``erratum/errata``."""
+    one, _, many = thing.partition("/")
+    return f"{how_many} {one if how_many == 1 else many or f'{one}s'}"
 
 
 def print_json(value: Any) -> None:

@@ -1,1 +1,1 @@
-"""Generators of synthetic data, one file per kind of data; every random one takes its source of randomness explicitly."""
+"""Generators of synthetic data, one file per kind of data; random ones take their source of randomness explicitly."""

@@ -1,1 +1,1 @@
-"""Objectives as array functions on NumPy, PyTorch and JAX: coding rates and their relatives, one module or folder each."""
+"""Objectives as array functions on NumPy, PyTorch and JAX: coding rates and their relatives, one module each."""

@@ -150,6 +150,7 @@ class _Started:
 
 def _start(compiled: Program, plan: Plan, items: list[Item], where: Any) -> _Started:
     """Start a block of the first items, as many as the program takes."""
+    result: Any
     try:
         result = compiled.launch(plan, items, where, _budget(where))
     except InputError:
@@ -179,7 +180,9 @@ def _finish(compiled: Program, plan: Plan, started: _Started) -> list[Row]:
                 compiled.narrow()
             half = compiled.width
         elif len(block) == 1:
-            return [_row(plan, block[0], {}, f"{type(error).__name__}: {str(error).splitlines()[0]}")]
+            lines = str(error).strip().splitlines() or [""]  # the first says where, the last says what
+            text = lines[0] if len(lines) == 1 else f"{lines[0]} ... {lines[-1]}"
+            return [_row(plan, block[0], {}, f"{type(error).__name__}: {text}")]
         else:  # one item raised inside the program; the others are fine
             half = len(block) // 2
     rows = []

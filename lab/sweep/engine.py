@@ -125,10 +125,10 @@ class Engine:
 
     def measure_all(self, jobs: Iterable[Job | tuple[Any, ...]]) -> list[list[Row]]:
         """`measure` for several ``(plan, points, replicates, seed)`` at once, so that workers are kept busy."""
-        jobs = [job if isinstance(job, Job) else Job(*job) for job in jobs]
-        asked = [items(job.plan, job.points, job.replicates, job.seed) for job in jobs]
+        wanted_jobs = [job if isinstance(job, Job) else Job(*job) for job in jobs]
+        asked = [items(job.plan, job.points, job.replicates, job.seed) for job in wanted_jobs]
         missing: dict[Plan, dict[str, Item]] = {}
-        for job, wanted in zip(jobs, asked, strict=True):
+        for job, wanted in zip(wanted_jobs, asked, strict=True):
             stored = self._load(job.plan)
             todo = missing.setdefault(job.plan, {})
             for item in wanted:
@@ -175,8 +175,9 @@ class Engine:
                     advance(count)
         except KeyboardInterrupt:
             where = f"kept in {self.store.folder}" if self.store else "lost: no store was given"
-            print(f"lab: interrupted; {done} of {total} missing rows were measured and are {where}; run the same "
-                  "again to measure the rest", file=sys.stderr)  # fmt: skip
+            least = "at least " if self._pool else ""  # workers keep parts of tasks, too
+            print(f"lab: interrupted; {least}{done} of {total} missing rows were measured and are {where}; run the "
+                  "same again to measure the rest", file=sys.stderr)  # fmt: skip
             raise
 
     def _here(self, missing: dict[Plan, dict[str, Item]]) -> Iterator[int]:

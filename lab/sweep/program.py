@@ -153,7 +153,9 @@ class Program:
             need = sum(getattr(memory, part, 0) for part in parts)
             if need <= budget or self.width == 1:
                 return executable
-            self.narrow()
+            while self.width > 1 and need > budget:  # needs are nearly proportional to the width
+                self.narrow()
+                need /= 2
 
     def _compile(self, device: Any) -> Any:
         import jax

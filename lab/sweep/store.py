@@ -165,14 +165,15 @@ class Store:
 def kept(measured: Iterator[list[Row]], write: Any, seconds: float = 2.0, count: int = 20_000) -> Iterator[list[Row]]:
     """Pass rows on, writing them every few seconds, and also when measuring stops for an error or an interrupt."""
     waiting: list[Row] = []
-    last = time.monotonic()
+    last = 0.0
     try:
         for rows in measured:
+            if not waiting:
+                last = time.monotonic()
             waiting += rows
             if len(waiting) >= count or time.monotonic() - last > seconds:
                 done, waiting = waiting, []
                 write(done)
-                last = time.monotonic()
             yield rows
     finally:
         if waiting:

@@ -25,6 +25,7 @@ __all__ = ["Pool", "Task", "tasks"]
 _ALLOWED_FAILURES = 20  # workers that may die under one task before it is given up
 _PER_WORKER = 4  # tasks per worker and program: enough to even out their lengths
 _LARGEST = 1024  # items of one task, unless a single block is wider
+_GUARD = 'workers import the script that starts them, so put the call under: if __name__ == "__main__":'
 
 
 class Task:
@@ -85,10 +86,7 @@ class Pool:
                 f"workers and clusters need {error.name}; pip install theory-lab[dist], or measure with workers=0"
             ) from None
         if multiprocessing.parent_process() is not None and not cluster:
-            raise InputError(
-                f"workers={workers} was asked for by a process that is itself a worker importing the script; put the "
-                'call under: if __name__ == "__main__":'
-            )
+            raise InputError(f"workers={workers} was asked for by a process that is itself a worker; {_GUARD}")
         self._local = None
         if cluster is None:
             settings = {
@@ -96,12 +94,15 @@ class Pool:
                 "distributed.worker.multiprocessing-method": "spawn",  # a forked JAX or BLAS may hang
             }
             with dask.config.set(settings):
-                self._local = LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
-                    silence_logs=50,  # workers that die are reported by us
-                    # several processes share each GPU
-                    env={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
-                )  # fmt: skip
+                try:
+                    self._local = LocalCluster(
+                        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+                        memory_limit=0, silence_logs=50,  # workers that die are reported by us
+                        # several processes share each GPU
+                        env={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+                    )  # fmt: skip
+                except RuntimeError as error:
+                    raise InputError(f"workers={workers} could not be started ({error}); {_GUARD}") from None
             self._client = Client(self._local, set_as_default=False)
             return
         try:
@@ -118,7 +119,7 @@ class Pool:
     @property
     def size(self) -> int:
         """Workers at present; a cluster that is still growing counts as at least two."""
-        return max(2 if self._local is None else 1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+        return max(2 if self._local is None else 1, len(self._client.nthreads()))
 
     def run(self, todo: Sequence[Task], folder: Path, device: str, about: dict[str, Any]) -> Iterator[tuple[Task, Any]]:
         """Tasks and the names of their shards, as they are done."""
@@ -126,7 +127,7 @@ class Pool:
 
         folder = folder.resolve()
         waiting = list(reversed(todo))
-        running: dict[str, Task] = {}
+        running: dict[Any, Task] = {}
 
         def submit() -> Any:
             task = waiting.pop()
@@ -136,7 +137,8 @@ class Pool:
             return future
 
         # a few per worker under way: the scheduler never holds more than that
-        futures = as_completed([submit() for _ in range(min(len(waiting), 4 * self.size + 8))])
+        first = [submit() for _ in range(min(len(waiting), 4 * self.size + 8))]
+        futures = as_completed(first, loop=self._client.loop)
         try:
             for future in futures:
                 try:

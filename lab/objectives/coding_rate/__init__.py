@@ -1,8 +1,8 @@
 """Coding rates, rate reduction and their closed-form derivatives: one function for NumPy, PyTorch and JAX.
 
 Conventions, for the whole package. Samples are rows, `Z` of shape (..., N, d) (the papers use columns). Logarithms are
-natural, rates in nats. `eps` is the distortion and enters squared, `c = d / eps^2`; several public codes call `eps` what is
-`eps^2` here, and write the penalty without the factor 1/2. Features are not centred.
+natural, rates in nats. `eps` is the distortion and enters squared, `c = d / eps^2`; several public codes call `eps`
+what is `eps^2` here, and write the penalty without the factor 1/2. Features are not centred.
 
 Classes are given in one of three ways, with the same result where they mean the same:
 
@@ -10,7 +10,8 @@ Classes are given in one of three ways, with the same result where they mean the
 - a tuple of class sizes, for classes that are contiguous blocks of rows: static, the fast path under `jit`;
 - a membership array, shape (..., N, K), rows non-negative and summing to one; may be traced and differentiated.
 
-`eps` and `lam` are numbers, or arrays whose axes are batch axes that broadcast against those of `Z`; they may be traced.
+`eps` and `lam` are numbers, or arrays whose axes are batch axes that broadcast against those of `Z`; they may be
+traced.
 """
 
 from lab.objectives.coding_rate.classes import membership

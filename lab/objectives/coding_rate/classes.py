@@ -82,8 +82,8 @@ class Hard:
     def groups(self, dim: int) -> list[Group]:
         """Non-empty classes in groups whose sizes differ by less than a factor 2^(1/4), on one side of `dim`.
 
-        Each group becomes one stacked array (padded with zero rows, which no rate notices) and one batched factorisation:
-        few large operations instead of one small one per class, for at most 19 % more rows.
+        Each group becomes one stacked array (padded with zero rows, which no rate notices) and one batched
+        factorisation: few large operations instead of one small one per class, for at most 19 % more rows.
         """
         starts = np.cumsum(self.sizes) - self.sizes
         order = np.arange(self.count) if self.order is None else self.order
@@ -134,7 +134,7 @@ class Hard:
 
 
 def read_classes(Z: Array, classes: Array | tuple[int, ...]) -> Hard | Array:
-    """`classes` in one of the two forms that the rates know: `Hard`, or a checked membership array in the dtype of `Z`."""
+    """`classes` in one of the two forms that the rates know: `Hard`, or a membership array in the dtype of `Z`."""
     count = Z.shape[-2]
     if isinstance(classes, tuple):
         return _from_sizes(classes, count)

@@ -1,8 +1,8 @@
 """Closed-form derivatives: gradients in the features and in the membership, and Hessian-vector products.
 
-With `M = I + alpha Z^T Z` and `A_k = (I + (c / n_k) Z^T diag(Pi_k) Z)^{-1}`, all d x d, the derivatives below need `Z M^{-1}` and
-`Z A_k` only, which come from the Cholesky factors of the value. They are array functions themselves: they can be
-differentiated, vmapped and jitted like the values, and cost a fraction of automatic differentiation.
+With `M = I + alpha Z^T Z` and `A_k = (I + (c / n_k) Z^T diag(Pi_k) Z)^{-1}`, all d x d, the derivatives below need only
+`Z M^{-1}` and `Z A_k`, which come from the Cholesky factors of the value. They are array functions themselves: they can
+be differentiated, vmapped and jitted like the values.
 """
 
 from lab.arrays import Array, device, namespace
@@ -28,12 +28,12 @@ def coding_rate_gradient(Z: Array, *, eps: Array | float) -> Array:
 
     Notes
     -----
-    Error about `u sqrt(k) alpha |Z|`, `k = 1 + alpha |Z|^2`, unit roundoff `u`; `u alpha |Z|` if the non-zero singular values of
-    `Z` are equal. The same for every gradient here.
+    Error about `u sqrt(k) alpha |Z|`, `k = 1 + alpha |Z|^2`, unit roundoff `u`; `u alpha |Z|` if the non-zero singular
+    values of `Z` are equal. The same for every gradient here.
 
     References
     ----------
-    .. [1] arXiv:2006.08558, Yu et al. 2020, section 2 (columns there, rows here).
+    .. [1] arXiv:2006.08558, Yu et al. 2020 (columns there, rows here).
     """
     read_features(Z)
     alpha = read_scale(eps, Z) / Z.shape[-2]
@@ -41,7 +41,9 @@ def coding_rate_gradient(Z: Array, *, eps: Array | float) -> Array:
 
 
 def class_coding_rate_gradient(Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float) -> Array:
-    r"""Gradient of `class_coding_rate` in the features: :math:`\nabla_Z R_c = \alpha \sum_k \mathrm{diag}(\Pi_k) Z A_k`.
+    r"""Gradient of `class_coding_rate` in the features.
+
+    .. math:: \nabla_Z R_c = \alpha \sum_k \mathrm{diag}(\Pi_k) Z A_k
 
     The prefactor is :math:`\alpha = d / (N\epsilon^2)`, the same for every class whatever its size.
 
@@ -161,8 +163,8 @@ def membership_gradient(Z: Array, classes: Array | tuple[int, ...], *, eps: Arra
     Returns
     -------
     array, shape (..., N, K)
-        All entries of the membership taken as independent: project on the simplex where rows must keep summing to one. The
-        column of an empty class is 0 by convention: there `R_c` has one-sided derivatives only.
+        All entries of the membership taken as independent: project on the simplex where rows must keep summing to one.
+        The column of an empty class is 0 by convention: there `R_c` has one-sided derivatives only.
 
     Notes
     -----

@@ -1,12 +1,12 @@
 """One factorisation per Gram matrix, from which values, gradients and Hessian-vector products are read off.
 
-Everything here is about `B = I + beta X^T diag(w) X` for stacked rows `X` of shape (..., m, d) and weights `w` (none: all one),
-and its inverse `A`. It is factorised on the smaller side, d x d or m x m:
+Everything here is about `B = I + beta X^T diag(w) X` for stacked rows `X` of shape (..., m, d) and weights `w` (none:
+all one), and its inverse `A`. It is factorised on the smaller side, d x d or m x m:
 
 - `d <= m`: Cholesky of `B` itself;
 - `m < d`, no weights: Cholesky of `I + beta X X^T` (same determinant), with `X A = (I + beta X X^T)^{-1} X`;
-- `m < d`, weights: LU of `T^{-1} = I + beta X X^T diag(w)`, with `X A = T X`. The symmetric form with `sqrt(w)` would allow Cholesky,
-  but its derivative with respect to a weight that is 0 is infinite.
+- `m < d`, weights: LU of `T^{-1} = I + beta X X^T diag(w)`, with `X A = T X`. The symmetric form with `sqrt(w)` would
+  allow Cholesky, but its derivative with respect to a weight that is 0 is infinite.
 """
 
 from dataclasses import dataclass
@@ -55,8 +55,8 @@ class Factor:
         except InputError:
             # I + beta G is positive definite, so only rounding of a huge beta G can hide the identity.
             raise InputError(
-                f"eps is so small that I + (d / n eps^2) Z^T Z is singular in {self.rows.dtype}; use float64, a larger eps, "
-                "or spectral=True for the value"
+                f"eps is so small that I + (d / n eps^2) Z^T Z is singular in {self.rows.dtype}; use float64, "
+                "a larger eps, or spectral=True for the value"
             ) from None
 
     @property
@@ -91,7 +91,7 @@ class Factor:
         return E - expand(self.beta, 2) * ((E @ self._weighted(self.rows).mT) @ self.shrunk)
 
     def tangent(self, E: Array) -> Array:
-        """Derivative of `X A` when `X` moves along `E`: `E A - beta X A D A` with `D = X^T diag(w) E + E^T diag(w) X`."""
+        """Derivative of `X A` as `X` moves along `E`: `E A - beta X A D A`, `D = X^T diag(w) E + E^T diag(w) X`."""
         applied = self.apply(E)
         if self.wide:
             across = self.rows @ self._weighted(E).mT  # X E^T diag(w)

@@ -10,7 +10,8 @@ from lab.objectives.coding_rate.classes import Group, Hard, read_classes
 from lab.objectives.coding_rate.factors import Factor, expand, factorise
 from lab.objectives.coding_rate.inputs import read_features, read_level, read_scale
 
-# Weighted copies of Z are made for so many classes at once that they hold at most this many elements (32 MiB in float64).
+# Weighted copies of Z are made for so many classes at once that they hold at most this many elements (32 MiB in
+# float64).
 _CHUNK = 2**22
 
 
@@ -26,8 +27,8 @@ def coding_rate(Z: Array, *, eps: Array | float, spectral: bool = False) -> Arra
     eps : float or array, > 0
         Distortion (not its square), in the units of `Z`. The axes of an array are batch axes.
     spectral : bool
-        Sum `log1p(alpha s^2)` over the singular values `s` of `Z` instead of factorising a Gram matrix. Several times slower;
-        relative error a few units of rounding at any `eps`, where the default has the absolute error below.
+        Sum `log1p(alpha s^2)` over the singular values `s` of `Z` instead of factorising a Gram matrix. Several times
+        slower, and accurate where the default is not; see Notes.
 
     Returns
     -------
@@ -37,17 +38,19 @@ def coding_rate(Z: Array, *, eps: Array | float, spectral: bool = False) -> Arra
     Raises
     ------
     InputError
-        If `Z` is not finite or has the wrong shape, `eps` is not positive, or so small that rounding hides the identity.
+        If `Z` is not finite or has the wrong shape, `eps` is not positive, or so small that rounding hides the
+        identity.
 
     Notes
     -----
-    Cholesky factorisation of the smaller Gram matrix: O(N d min(N, d)) flops. Its absolute error is about
-    `u (d log(1 + k) + p k)` with unit roundoff `u`, `k = 1 + alpha |Z|^2` and `p` the dimension of the null space of that Gram
-    matrix. So choose `spectral` as `eps -> 0` with rank-deficient features, and as `eps -> infinity`, where `R` itself is small.
+    Cholesky factorisation of the smaller Gram matrix: O(N d min(N, d)) flops. With unit roundoff `u`, spectral norm
+    `|Z|` and `k = 1 + alpha |Z|^2`, the absolute error is about `u d log k`, or `u d k` if that Gram matrix is nearly
+    singular; with `spectral` it is about `u d (log k + min(k - 1, sqrt(k)))`. So choose `spectral` as `eps -> 0` with
+    rank-deficient features, and as `eps -> infinity`, where `R` itself is small.
 
     References
     ----------
-    .. [1] arXiv:2006.08558, Yu et al. 2020, section 2 (columns there, rows here).
+    .. [1] arXiv:2006.08558, Yu et al. 2020 (columns there, rows here).
 
     Examples
     --------
@@ -66,16 +69,16 @@ def class_coding_rate(
 ) -> Array:
     r"""Nats needed to code the rows of `Z` class by class, up to distortion `eps`.
 
-    .. math:: R_c(Z, \Pi) = \sum_k \frac{n_k}{2N} \log\det\Big(I + \frac{d}{n_k\epsilon^2} Z^\top \mathrm{diag}(\Pi_k) Z\Big),
-              \qquad n_k = \sum_i \Pi_{ik}
+    .. math:: R_c(Z, \Pi) = \sum_k \frac{n_k}{2N}
+              \log\det\Big(I + \frac{d}{n_k\epsilon^2} Z^\top \mathrm{diag}(\Pi_k) Z\Big), \qquad n_k = \sum_i \Pi_{ik}
 
     Parameters
     ----------
     Z : array, shape (..., N, d)
         Features, samples in rows.
     classes : integer array (N,), tuple of int, or array (..., N, K)
-        Labels, sizes of contiguous classes, or membership weights; see the package. A class with `n_k = 0` contributes 0,
-        in value and in every derivative.
+        Labels, sizes of contiguous classes, or membership weights; see the package. A class with `n_k = 0` contributes
+        0, in value and in every derivative.
     eps : float or array, > 0
         Distortion.
     spectral : bool
@@ -95,12 +98,13 @@ def class_coding_rate(
 
     Notes
     -----
-    Hard classes cost O(N d min(n_k, d)) flops in one batched factorisation per group of classes of similar size. Membership
-    weights cost O(K N d min(N, d)), since every sample counts in every class: for hard classes pass labels or sizes.
+    Hard classes cost O(N d min(n_k, d)) flops in one batched factorisation per group of classes of similar size.
+    Membership weights cost O(K N d min(N, d)), since every sample counts in every class: for hard classes pass labels
+    or sizes.
 
     References
     ----------
-    .. [1] arXiv:2006.08558, Yu et al. 2020, section 2 (columns there, rows here).
+    .. [1] arXiv:2006.08558, Yu et al. 2020 (columns there, rows here).
     """
     read_features(Z)
     return Rates.of(Z, read_classes(Z, classes), read_scale(eps, Z), whole=False, spectral=spectral).classwise
@@ -113,12 +117,12 @@ def rate_reduction(Z: Array, classes: Array | tuple[int, ...], *, eps: Array | f
 
     Notes
     -----
-    As `eps -> infinity`, `c = d / eps^2 -> 0`, this is a difference of O(c) terms that is O(c^2): the relative error is about
-    `u / c^2` with unit roundoff `u`, with `spectral=True` about `u / c`.
+    As `eps -> infinity`, `c = d / eps^2 -> 0`, this is a difference of O(c) terms that is O(c^2): the relative error is
+    about `u / c^2` with unit roundoff `u`, with `spectral=True` about `u / c`.
 
     References
     ----------
-    .. [1] arXiv:2006.08558, Yu et al. 2020, equation (8) (columns there, rows here).
+    .. [1] arXiv:2006.08558, Yu et al. 2020, rate reduction (columns there, rows here).
 
     Examples
     --------
@@ -155,7 +159,7 @@ def regularised_rate_reduction(
 
     References
     ----------
-    .. [1] arXiv:2406.01909, Wang et al. 2024, the regularised problem of section 2 (columns there, rows here).
+    .. [1] arXiv:2406.01909, Wang et al. 2024, the regularised problem (columns there, rows here).
     """
     read_features(Z)
     lam = read_level("lam", lam, Z, zero=True)

@@ -94,8 +94,9 @@ def collapse(p: Collapse, stream, *, amplitude: float = 1.0, weight: float = 1.0
 
 
 def tau_axis(p: Collapse) -> np.ndarray:
-    """0.75 to 1.1 times the spinodal in steps of 1 %: both transitions of every class fraction lie inside."""
-    return theory.spinodal(p.x) * np.linspace(0.75, 1.1, 36)
+    """0.755 to 1.105 times the spinodal in steps of 1 %: both transitions of every class fraction lie inside, and the
+    spinodal midway between two values (on a value, the last bit would decide the bracket)."""
+    return theory.spinodal(p.x) * np.linspace(0.755, 1.105, 36)
 
 
 def finite_time(p: Collapse) -> tuple[float, float]:
@@ -349,8 +350,8 @@ BASIN_SEPARATRIX = Law(
     source=Source(DERIVED),
     statement="""
     From mutually orthogonal classes gradient flow of F decouples into u' = 4 alpha u h'(u; x, tau) for each singular
-    direction, and a direction survives iff u(0) > u_-(x, tau); it then tends to u_+. Z = 0 is a strict local maximum for
-    every lambda > 0 (its Hessian is -lambda I; see mcr2/hessian-spectrum with all ranks 0).
+    direction, and a direction survives iff u(0) > u_-(x, tau); it then tends to u_+. Z = 0 is a strict local maximum
+    for every lambda > 0 (its Hessian is -lambda I; see mcr2/hessian-spectrum with all ranks 0).
     """,
     params=Separatrix,
     predict=predicted_survival,

@@ -56,7 +56,7 @@ def finite_time_shift(x, steps):
     Steps beyond tau of about .775 are shorter than 1/alpha (``1.9/L``), which is accounted for.
     Derived for this laboratory, verified numerically; not found in the cited papers.
     """
-    x = domain.fraction(x)
+    x = domain.checked("x", x, lambda v: (v > 0) & (v < 1), "must lie in (0, 1); a class that is the whole never lives")
     critical = (1 - np.sqrt(x)) / (1 + np.sqrt(x))
     time = domain.positive("steps", steps) * np.minimum(1.0, 1.9 / (1.125 + critical))
     r = x**-0.5

@@ -1,0 +1,128 @@
+"""Conformance: what every law must be able to do, one's own laws included.
+
+>>> import lab
+>>> from lab.testing import conformance
+>>> conformance(lab.find("mcr2/critical-singular-values"))
+[]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lab.law import Law
+    from lab.params import Params
+    from lab.sweep.engine import Engine
+
+__all__ = ["ConformanceError", "conformance"]
+
+
+class ConformanceError(AssertionError):
+    """A law breaks a rule that every law must keep."""
+
+
+def conformance(law: Law, *, points: int = 4, seed: int = 0, controls: bool = True) -> list[str]:
+    """Check the rules that every law must keep; raise with all that are broken, or return an empty list.
+
+    Checked are: a source and a statement; a derivation (docstring) for every tolerance given as a function; a domain
+    that can be sampled and whose points survive their canonical text; a finite prediction on it; a measurement that
+    runs (jits and vmaps, if it is a JAX one), gives the same bits for the same seed, other values for another, and the
+    same values whether points are measured together or alone; and, with `controls`, the expected verdict of the law and
+    of each of its controls.
+
+    Parameters
+    ----------
+    points : int
+        Points of the domain tried (the law's examples first).
+    controls : bool
+        Also judge the law and its controls (the costly part).
+
+    Raises
+    ------
+    ConformanceError
+        With one sentence per broken rule.
+    """
+    from lab.sweep.engine import Engine
+
+    found: list[str] = []
+    if not str(law.source).strip():
+        found.append("has no source")
+    if not law.words:
+        found.append("has no statement: give statement=..., or a docstring to predict")
+    for part, text in law.claim.derivations().items():
+        if not text:
+            found.append(f"its tolerance {part!r} has no derivation: give the function a docstring")
+    chosen = _points(law, points, seed, found)
+    if chosen:
+        _predictions(law, chosen, seed, found)
+        _measurement(law, chosen, seed, found)
+    if controls:
+        engine = Engine()
+        for name in (None, *law.controls):
+            check = law.check(control=name, seed=seed, engine=engine)
+            if not check.as_expected:
+                what = "the law" if name is None else f"its control {name!r}"
+                verdict = check.verdict
+                found.append(f"{what} is {verdict.verdict}, expected {check.law.expected}: {verdict.reason}")
+    if found:
+        raise ConformanceError(f"{law.id}: " + "; ".join(found))
+    return found
+
+
+def _points(law: Law, count: int, seed: int, found: list[str]) -> list[Params]:
+    rng = np.random.default_rng([seed, *law.id.encode()])
+    points = list(law.examples[:count])
+    try:
+        if law.expected != "refuted":
+            fixed: dict[str, Any] = dict(points[0].static()) if points and law.plan.measurement.runs == "jax" else {}
+            points += [law.params.sample(rng, fixed) for _ in range(max(0, count - len(points)))]
+    except ValueError as error:
+        found.append(f"its domain cannot be sampled: {error}")
+    for p in points:
+        again = type(p)(**p.values())
+        if again.canonical() != p.canonical():
+            found.append(f"the point {p!r} does not survive its own values")
+    return points
+
+
+def _predictions(law: Law, points: list[Params], seed: int, found: list[str]) -> None:
+    from lab.judge import judge, with_axis
+    from lab.sweep.engine import Engine
+
+    for group in judge(law, with_axis(law, points[:1]), max(1, min(2, law.draws.replicates)), seed, Engine()):
+        if group.region is None:
+            found.append(f"at {group.at}: {group.verdict.reason}")
+        elif not np.isfinite(group.region.predicted[group.region.judged]).all():
+            found.append(f"its prediction is not finite at {group.at}")
+
+
+def _measurement(law: Law, points: list[Params], seed: int, found: list[str]) -> None:
+    from lab.sweep.engine import Engine
+
+    def run(engine: Engine, chosen: list[Params], seed: int = seed) -> list[dict[str, np.ndarray]]:
+        rows = engine.measure(law.plan, chosen, [0, 1], seed)
+        failed = [row.failure for row in rows if row.failure and not row.failure.startswith("non-finite")]
+        if failed:
+            found.append(f"its measurement failed: {failed[0]}")
+        return [row.observed for row in rows]
+
+    together, again = run(Engine(), points), run(Engine(), points)
+    if not _same(together, again, exact=True):
+        found.append("the same seed gives other values")
+    alone = [row for p in points for row in run(Engine(), [p])]
+    exact = law.plan.measurement.runs != "jax"  # XLA may fuse blocks of other sizes differently: last bits only
+    if not _same(together, alone, exact=exact):
+        found.append("points measured together and alone differ: a draw depends on the order of the calls")
+
+
+def _same(a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]], *, exact: bool) -> bool:
+    for left, right in zip(a, b, strict=True):
+        for name in left:
+            if exact and not np.array_equal(left[name], right[name], equal_nan=left[name].dtype.kind == "f"):
+                return False
+            if not exact and not np.allclose(left[name], right[name], rtol=1e-6, atol=1e-9, equal_nan=True):
+                return False
+    return True
