@@ -31,12 +31,11 @@ STUDY = Study(
         "smoke": Grid(dim=8, n=30, first=[1, 2, 3, 5, 8, 10, 12, 15, 18], rank=1, tau=taus(0.796, 1.076, 36),
                       steps=1000)
         + Grid(dim=4, n=24, first=6, rank=1, eps=[0.2, 2.0], tau=taus(0.31, 1.09, 40), steps=1000),
-        "default": Grid(dim=16, n=96, first=[1, 2, 4, 6, 9, 12, 18, 24, 32, 40, 48, 56], rank=1, classes=[2, 3, 4],
-                        tau=taus(0.7975, 1.0575, 53), steps=3000, replicates=2)
-        + Grid(dim=16, n=96, first=24, rank=[2, 4], classes=[2, 4], eps=[0.2, 2.0], tau=taus(0.495, 1.075, 59),
-               steps=3000, replicates=2)
-        + Grid(dim=8, n=24, first=6, rank=1, eps=[0.1, 1.0], tau=taus(0.495, 1.075, 59), steps=3000, replicates=2),
-        "paper": Grid(dim=100, n=2000, first=[20, 50, 100, 200, 400, 700, 1000, 1200], rank=10, classes=[2, 10],
+        "default": Grid(dim=16, n=96, first=[1, 2, 4, 6, 9, 12, 18, 24, 32, 40, 48, 56], rank=1, classes=[2, 4],
+                        tau=taus(0.7975, 1.0575, 53), steps=2000)
+        + Grid(dim=8, n=48, first=12, rank=2, classes=3, eps=[0.2, 2.0], tau=taus(0.51, 1.07, 29), steps=2000)
+        + Grid(dim=4, n=24, first=6, rank=1, eps=[0.1, 1.0], tau=taus(0.51, 1.07, 29), steps=2000),
+        "paper": Grid(dim=100, n=2000, first=[20, 50, 100, 200, 400, 700, 1000], rank=10, classes=[2, 10],
                       tau=taus(0.8425, 1.0575, 44), steps=3000, replicates=4),
     },
 )  # fmt: skip

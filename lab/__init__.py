@@ -19,11 +19,11 @@ __version__ = "0.1.0"
 _HOME = {
     "Bound": "lab.claims", "Classification": "lab.claims", "Crossover": "lab.claims", "Equality": "lab.claims",
     "Limit": "lab.claims", "Rate": "lab.claims", "Draws": "lab.law", "Law": "lab.law", "Source": "lab.law",
-    "but": "lab.law", "measurement": "lab.measurement", "Ge": "lab.params", "Gt": "lab.params", "Le": "lab.params",
+    "but": "lab.law", "measurement": "lab.measure", "Ge": "lab.params", "Gt": "lab.params", "Le": "lab.params",
     "LogScale": "lab.params", "Lt": "lab.params", "Params": "lab.params", "Static": "lab.params",
     "Traced": "lab.params", "find": "lab.registry", "laws": "lab.registry", "studies": "lab.registry",
-    "Study": "lab.study", "Grid": "lab.sweep.grid", "log_grid": "lab.sweep.grid",
-    "sweep": "lab.sweep", "Stream": "lab.streams", "InputError": "lab.errors", "OutOfDomain": "lab.errors",
+    "Study": "lab.study", "Grid": "lab.sweeps.grid", "log_grid": "lab.sweeps.grid",
+    "sweep": "lab.sweeps.functions", "Stream": "lab.streams", "InputError": "lab.errors", "OutOfDomain": "lab.errors",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lab.law import Law as Law
     from lab.law import Source as Source
     from lab.law import but as but
-    from lab.measurement import measurement as measurement
+    from lab.measure import measurement as measurement
     from lab.params import Ge as Ge
     from lab.params import Gt as Gt
     from lab.params import Le as Le
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
     from lab.registry import studies as studies
     from lab.streams import Stream as Stream
     from lab.study import Study as Study
-    from lab.sweep import sweep as sweep
-    from lab.sweep.grid import Grid as Grid
-    from lab.sweep.grid import log_grid as log_grid
+    from lab.sweeps.functions import sweep as sweep
+    from lab.sweeps.grid import Grid as Grid
+    from lab.sweeps.grid import log_grid as log_grid
 
 
 def __getattr__(name: str) -> Any:

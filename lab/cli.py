@@ -110,9 +110,12 @@ class Run(RunOptions):
 
     def run(self) -> int:
         from lab.commands.names import study_named
+        from lab.commands.output import silent
         from lab.commands.studies import run_one
 
-        return run_one(study_named(self.study), self)
+        with silent(self.json):
+            study = study_named(self.study)
+        return run_one(study, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +160,8 @@ COMMANDS: dict[str, Any] = {
 }  # fmt: skip
 
 _INTERRUPTED = {
-    Check: "interrupted; a check stores nothing: repeat it, or check fewer laws by giving their ids",
-    Run: "interrupted; finished rows are kept: repeat the same command to continue where it stopped",
+    "check": "interrupted; a check stores nothing: repeat it, or check fewer laws by giving their ids",
+    "run": "interrupted; finished rows are kept: repeat the same command to continue where it stopped",
 }
 
 
@@ -203,7 +206,8 @@ def _parsed(words: list[str]) -> Any:
         raise nearest("command", words[0], COMMANDS)
     # Options are parsed into objects and run afterwards: the parser would take a ValueError of ours for one of its own.
     return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="lab", description=__doc__.split("\n\n")[0], args=_one_set_each(words),
+        COMMANDS, prog="lab", description="Laws of deep-learning theory: checked, refuted or left undecided.",
+        args=_one_set_each(words),
         config=(tyro.conf.FlagCreatePairsOff,),
     )  # fmt: skip
 
@@ -231,7 +235,7 @@ def _guarded(command: Any, name: str) -> int:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(_INTERRUPTED.get(COMMANDS.get(name), "interrupted; repeat the command"), file=sys.stderr)
+        print(_INTERRUPTED.get(name, "interrupted; repeat the command"), file=sys.stderr)
         return 130
     except BrokenPipeError:  # `lab list | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,12 +12,12 @@ import numpy as np
 
 from lab.claims import Acceptance, Evidence, Verdict
 from lab.errors import InputError
-from lab.measurement import Measurement, Plan
+from lab.measure import Measurement, Plan
 
 if TYPE_CHECKING:
     from lab.law import Law
     from lab.params import Params
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
 __all__ = ["Check", "Judged", "check", "judge", "with_axis"]
 
@@ -87,7 +87,7 @@ def check(
     law: Law, points: Sequence[Params] = (), *, seed: int = 0, examples: int | None = None, engine: Engine | None = None
 ) -> Check:
     """Judge a law at `points`, or at its examples and at points drawn from its domain."""
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
     start = time.perf_counter()
     chosen = list(points) or [*law.examples, *_drawn(law, seed, examples)]
@@ -205,7 +205,7 @@ def _situations(law: Law, points: list[Params], replicates: range, seed: int, en
     """The data of every point and replicate, point-major, by the very draws that the measurement saw."""
     m = law.plan.measurement
     reveal = Plan(Measurement(_reveal, m.runs, 1, m.paired, m.precision), (), law.situation)
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
     return [row.observed for row in Engine(device=engine.device).measure(reveal, points, list(replicates), seed)]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.claims import Claim
 from lab.errors import InputError, nearest
-from lab.measurement import Plan, plan
+from lab.measure import Plan, plan
 from lab.params import Params
 
 if TYPE_CHECKING:

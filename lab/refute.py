@@ -65,7 +65,7 @@ def refute(law: Law, *, examples: int = 200, seed: int = 0) -> Counterexample | 
     """
     if examples < 1:
         raise InputError(f"examples={examples} must be at least 1; give e.g. examples=200")
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
     engine = Engine()
     rng = np.random.default_rng([seed, *law.id.encode()])

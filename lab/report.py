@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.commands.formulas import statement_html
-from lab.commands.formulas import statement_html
 from lab.commands.names import all_studies, imported
-from lab.commands.output import number, point, statement
+from lab.commands.output import count, number, point, statement
 from lab.errors import InputError, UnknownName
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Run:
 
     @property
     def anchor(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "-", f"{self.study}-{self.preset}".lower())
+        return re.sub(r"[^a-z0-9]+", "-", str(self.folder).lower()).strip("-")
 
     @property
     def command(self) -> str:
@@ -108,7 +107,8 @@ def report(folder: str | Path = "results") -> Path:
 
 def _runs(folder: Path) -> tuple[list[Run], list[str]]:
     """Every run below the folder, sorted by study and preset, and a sentence for each that cannot be read."""
-    found, problems = [], []
+    found: list[Run] = []
+    problems: list[str] = []
     for file in sorted(folder.glob("**/verdicts.json")):
         rows = _read(file, problems)
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) and "law" in row for row in rows or [0]):
@@ -190,7 +190,7 @@ def _html(runs: list[Run], checks: list[dict[str, Any]], known: Mapping[str, Law
         loader=jinja2.PackageLoader("lab"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": number, "point": point}
+    environment.filters |= {"number": number, "point": point, "count_of": count}
     verdicts = [(run, row) for run in runs for row in run.laws]
     laws = [row for row in checks if row.get("control") is None and row.get("expected") != "refuted"]
     controls = [row for row in checks if row.get("control") is not None]

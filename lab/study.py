@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.errors import InputError, nearest
 from lab.registry import slug
-from lab.sweep.grid import Grid
+from lab.sweeps.grid import Grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,8 +130,8 @@ class Study:
             measured then.
         """
         from lab.judge import Check, judge
-        from lab.sweep.engine import Engine
-        from lab.sweep.store import provenance
+        from lab.sweeps.engine import Engine
+        from lab.sweeps.store import provenance
 
         for name in overrides or {}:
             if name != "replicates" and not any(name in law.params.model_fields for law in self.laws):

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from lab.law import Law
     from lab.params import Params
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
 __all__ = ["ConformanceError", "conformance"]
 
@@ -45,7 +45,7 @@ def conformance(law: Law, *, points: int = 4, seed: int = 0, controls: bool = Tr
     ConformanceError
         With one sentence per broken rule.
     """
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
     found: list[str] = []
     if not str(law.source).strip():
@@ -90,7 +90,7 @@ def _points(law: Law, count: int, seed: int, found: list[str]) -> list[Params]:
 
 def _predictions(law: Law, points: list[Params], seed: int, found: list[str]) -> None:
     from lab.judge import judge, with_axis
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
     for group in judge(law, with_axis(law, points[:1]), max(1, min(2, law.draws.replicates)), seed, Engine()):
         if group.region is None:
@@ -100,7 +100,7 @@ def _predictions(law: Law, points: list[Params], seed: int, found: list[str]) ->
 
 
 def _measurement(law: Law, points: list[Params], seed: int, found: list[str]) -> None:
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
     def run(engine: Engine, chosen: list[Params], seed: int = seed) -> list[dict[str, np.ndarray]]:
         rows = engine.measure(law.plan, chosen, [0, 1], seed)

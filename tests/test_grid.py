@@ -7,7 +7,7 @@ import pytest
 
 from lab.errors import InputError, OutOfDomain, UnknownName
 from lab.params import Ge, Le, Params
-from lab.sweep.grid import Grid, log_grid
+from lab.sweeps.grid import Grid, log_grid
 
 
 class Point(Params):

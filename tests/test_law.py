@@ -11,7 +11,7 @@ import pytest
 from lab.claims import Bound, Classification, Crossover, Equality, Limit, Rate
 from lab.errors import InputError
 from lab.law import Draws, Law, but
-from lab.measurement import measurement
+from lab.measure import measurement
 from lab.params import Ge, Le, Params
 from lab.refute import refute
 from lab.testing import ConformanceError, conformance
@@ -189,7 +189,7 @@ def test_a_refutation_must_be_repeated_by_fresh_replicates():
 
 
 def test_a_control_sees_the_draws_of_its_law():
-    from lab.sweep.engine import Engine
+    from lab.sweeps.engine import Engine
 
     plain, biased = (Engine().measure(law.plan, [Angle()], [0])[0] for law in (COIN, COIN.control("bias")))
     assert biased.observed["mean"] - plain.observed["mean"] == pytest.approx(1.0)

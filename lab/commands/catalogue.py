@@ -6,7 +6,7 @@ import sys
 
 from lab import registry
 from lab.commands.names import all_studies
-from lab.commands.output import console, count, print_json, table
+from lab.commands.output import console, count, print_json, silent, table
 from lab.errors import nearest
 
 __all__ = ["list_everything"]
@@ -20,7 +20,8 @@ def list_everything(system: str | None = None, *, as_json: bool = False) -> int:
     UnknownName
         If neither a law nor a study belongs to the system.
     """
-    studies, problems = all_studies()
+    with silent(as_json):
+        studies, problems = all_studies()
     if system is not None:
         studies = [study for study in studies if study.id.startswith(f"{system}/")]
         if system not in registry.systems() and not studies:

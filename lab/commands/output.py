@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lab.law import Law
 
-__all__ = ["console", "count", "number", "point", "print_json", "progress", "prose", "statement", "table"]
+__all__ = ["console", "count", "number", "point", "print_json", "progress", "prose", "silent", "statement", "table"]
 
 _WIDE = 150  # columns where there is no terminal: files and pipes are read with other tools, which do not wrap
 
@@ -79,6 +79,11 @@ def print_json(value: Any) -> None:
     from lab.study import finite
 
     print(json.dumps(finite(value), indent=1, allow_nan=False, default=lambda scalar: finite(scalar.tolist())))
+
+
+def silent(as_json: bool) -> contextlib.AbstractContextManager[Any]:
+    """While laws are imported and measured: what users' code prints must not mix with JSON, so it goes to stderr."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import re
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ def new(kind: str, name: str) -> int:
     file = Path(f"{slug(name)}.py")
     if file.exists():
         raise InputError(f"{file} exists; choose another name, or remove the file first")
+    if keyword.iskeyword(file.stem):
+        raise InputError(f"name {name!r} is a word of Python; choose another, e.g. my_{file.stem}")
     if _hides(file.stem):
         raise InputError(
             f"{file} would hide the Python module {file.stem!r} from every script beside it; choose another name, "

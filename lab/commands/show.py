@@ -70,7 +70,7 @@ def _law(out: Any, law: Law, file: str | None) -> None:
     draws = law.draws
     drawn = f"draws {draws.shapes * draws.values} points more" if draws.shapes else "judges the examples alone"
     _section(out, "Claim", [
-        f"{law.kind} of {law.claim.of!r}" + (f" along {law.claim.along!r}" if law.claim.along else "")
+        f"{law.kind} of {law.claim.of!r}" + (f" along {law.claim.axis_name!r}" if law.claim.axis_name else "")
         + f"; a check {drawn}, {count(draws.replicates, 'replicate')} each; needs resolution {law.claim.resolve:g}",
         *(f"{source}: {text or '(no derivation given)'}" for source, text in law.claim.derivations().items()),
     ])  # fmt: skip

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.commands.output import console, number, point, print_json, table
+from lab.commands.output import console, number, point, print_json, silent, table
 from lab.commands.verdicts import check_seed
 from lab.errors import InputError
 from lab.registry import slug
@@ -34,10 +32,8 @@ def run_one(study: Study, options: RunOptions) -> int:
     preset = options.preset or ("default" if "default" in study.presets else next(iter(study.presets)))
     folder = Path(options.out) if options.out is not None else Path("results") / slug(study.id) / preset
     _check_writable(folder)
-    # what a measurement or a figure prints must not mix with the JSON
-    quiet = contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext()
     try:
-        with quiet:
+        with silent(options.json):
             result = study.run(
                 preset, overrides=changes, seed=options.seed, device=options.device, workers=options.workers,
                 cluster=options.cluster, out=folder, progress=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.commands.names import is_file, laws_named
-from lab.commands.output import console, count, number, point, print_json, progress, table
+from lab.commands.output import console, count, number, point, print_json, progress, silent, table
 from lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,19 +36,20 @@ def check_laws(names: Sequence[str], *, examples: int | None = None, seed: int =
     if examples is not None and examples < 1:
         raise InputError(f"--examples {examples} must be at least 1; leave it out for each law's own number")
     check_seed(seed)
-    laws = laws_named(names)
     from lab.sweeps.engine import Engine
 
     engine = Engine()
     rows: list[dict[str, Any]] = []
     worst: list[str] = []
-    with progress(sum(1 + len(law.controls) for law in laws)) as tell:
-        for law in laws:
-            for control in (None, *law.controls):
-                tell(_title(law, control))
-                row, where = _judged(law, control, examples, seed, engine)
-                rows.append(row)
-                worst.append(where)
+    with silent(as_json):
+        laws = laws_named(names)
+        with progress(sum(1 + len(law.controls) for law in laws)) as tell:
+            for law in laws:
+                for control in (None, *law.controls):
+                    tell(_title(law, control))
+                    row, where = _judged(law, control, examples, seed, engine)
+                    rows.append(row)
+                    worst.append(where)
     if as_json:
         print_json(rows)
     else:

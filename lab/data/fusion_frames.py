@@ -91,8 +91,7 @@ def aligned_frame(classes: int, members: Sequence[int], dim: int = 1, *, sign: S
 def polygon_frame(class_sizes: Sequence[int], members: Sequence[int], *, sign: Sign = "+") -> Eigenspace:
     r"""Lines in a plane, one per member, from a closed polygon whose sides are the class sizes.
 
-    The line of class k has the angle :math:`\varphi_k`, half of that of its side: :math:`\sum_k N_k e^{2i\varphi_k} =
-    0`.
+    The line of class k is at half the angle of its side: :math:`\sum_k N_k e^{2i\varphi_k} = 0`.
 
     Parameters
     ----------

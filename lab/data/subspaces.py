@@ -1,10 +1,10 @@
 """Features near subspaces: random mixtures, exact critical points of regularised rate reduction, and label-free noise.
 
-Samples are rows, classes are contiguous blocks of rows: `Z` is (N, d), `Z_k` is (N_k, d). With an orthonormal
-basis `U_k` (d, r) of its subspace and orthonormal sample coordinates `V_k` (N_k, r), a class is
-`Z_k = V_k diag(values_k) U_k^T`; the papers write the transpose. `class_blocks` and `orthogonal_blocks` are the deterministic part, for NumPy,
-torch and JAX (jit, vmap); the other functions draw the bases from a NumPy generator that the caller passes. `haar_jax`
-is the twin of `haar` for traced programs.
+Samples are rows, classes are contiguous blocks of rows: `Z` is (N, d), `Z_k` is (N_k, d). With an orthonormal basis
+`U_k` (d, r) of its subspace and orthonormal sample coordinates `V_k` (N_k, r), a class is
+`Z_k = V_k diag(values_k) U_k^T`; the papers write the transpose. `class_blocks` and `orthogonal_blocks` are the
+deterministic part, for NumPy, torch and JAX (jit, vmap); the other functions draw the bases from a NumPy generator that
+the caller passes. `haar_jax` is the twin of `haar` for traced programs.
 """
 
 import math

@@ -64,7 +64,7 @@ def class_coding_rate_gradient(Z: Array, classes: Array | tuple[int, ...], *, ep
     classes, scale = read_classes(Z, classes), read_scale(eps, Z)
     alpha = expand(scale / Z.shape[-2], 2)
     if not isinstance(classes, Hard):
-        return alpha * _soft_shrunk(Z, classes, scale)
+        return alpha * _soft_value_and_shrunk(Z, classes, scale)[1]
     rates = Rates.of(Z, classes, scale, whole=False)
     return alpha * classes.unstack([part.shrunk for part in rates.parts], rates.groups)
 
@@ -128,11 +128,13 @@ def value_and_gradient(
     lam = read_level("lam", lam, Z, zero=True)
     classes, scale = read_classes(Z, classes), read_scale(eps, Z)
     alpha, decay = expand(scale / Z.shape[-2], 2), expand(lam, 2)
-    rates = Rates.of(Z, classes, scale)
-    value = rates.reduction - 0.5 * lam * energy(Z)
-    whole = rates.whole
+    penalty = 0.5 * lam * energy(Z)
     if not isinstance(classes, Hard):
-        return value, alpha * (whole.shrunk - _soft_shrunk(Z, classes, scale)) - decay * Z
+        whole = factorise(Z, scale / Z.shape[-2])
+        classwise, shrunk = _soft_value_and_shrunk(Z, classes, scale)
+        return 0.5 * whole.logdet - classwise - penalty, alpha * (whole.shrunk - shrunk) - decay * Z
+    rates = Rates.of(Z, classes, scale)
+    value, whole = rates.reduction - penalty, rates.whole
     if whole.wide:
         pieces = [part.shrunk for part in rates.parts]
         return value, alpha * (whole.shrunk - classes.unstack(pieces, rates.groups)) - decay * Z
@@ -231,12 +233,14 @@ def hessian_vector_product(
     return expand(alpha, 2) * (whole.tangent(E) - classwise) - expand(lam, 2) * E
 
 
-def _soft_shrunk(Z: Array, weights: Array, scale: Array | float) -> Array:
-    """`sum_k diag(Pi_k) Z A_k` for membership weights."""
-    return sum(
-        namespace(Z).sum(_columns(weights, chunk) * factor.shrunk, axis=-3)
-        for chunk, _, factor in soft_factors(Z, weights, scale)
-    )
+def _soft_value_and_shrunk(Z: Array, weights: Array, scale: Array | float) -> tuple[Array, Array]:
+    """`R_c` and `sum_k diag(Pi_k) Z A_k` for membership weights, from the same factors."""
+    xp = namespace(Z)
+    value, shrunk = 0.0, 0.0
+    for chunk, mass, factor in soft_factors(Z, weights, scale):
+        value = value + xp.sum(mass * factor.logdet, axis=-1) / (2 * Z.shape[-2])
+        shrunk = shrunk + xp.sum(_columns(weights, chunk) * factor.shrunk, axis=-3)
+    return value, shrunk
 
 
 def _columns(weights: Array, chunk: slice) -> Array:

@@ -12,7 +12,7 @@ all one), and its inverse `A`. It is factorised on the smaller side, d x d or m 
 from dataclasses import dataclass
 from functools import cached_property
 
-from lab.arrays import Array, cholesky, cholesky_inverse, cholesky_logdet, device, namespace
+from lab.arrays import Array, cholesky, cholesky_inverse, cholesky_logdet, device, namespace, truth
 from lab.errors import InputError
 
 
@@ -53,11 +53,7 @@ class Factor:
         try:
             return cholesky(self._matrix)
         except InputError:
-            # I + beta G is positive definite, so only rounding of a huge beta G can hide the identity.
-            raise InputError(
-                f"eps is so small that I + (d / n eps^2) Z^T Z is singular in {self.rows.dtype}; use float64, "
-                "a larger eps, or spectral=True for the value"
-            ) from None
+            raise self._too_small_eps() from None
 
     @property
     def _by_lu(self) -> bool:
@@ -67,7 +63,11 @@ class Factor:
     def logdet(self) -> Array:
         """`log det B`, shape (...)."""
         if self._by_lu:
-            return namespace(self.rows).linalg.slogdet(self._matrix).logabsdet
+            xp = namespace(self.rows)
+            sign, logabsdet = xp.linalg.slogdet(self._matrix)
+            if truth(xp.all(sign > 0)) is False:
+                raise self._too_small_eps()
+            return logabsdet
         return cholesky_logdet(self._cholesky)
 
     @cached_property
@@ -100,6 +100,13 @@ class Factor:
             across = self.rows.mT @ self._weighted(E)
             inner = self.shrunk @ ((across + across.mT) @ self.inverse)
         return applied - expand(self.beta, 2) * inner
+
+    def _too_small_eps(self) -> InputError:
+        # B is positive definite, so only the rounding of a huge multiple of the Gram matrix can hide the identity.
+        return InputError(
+            f"eps is so small that I + (d / n eps^2) Z^T Z is singular in {self.rows.dtype}; use float64, "
+            "a larger eps, or spectral=True for the value"
+        )
 
     def _weighted(self, rows: Array) -> Array:
         return rows if self.weights is None else self.weights[..., None] * rows

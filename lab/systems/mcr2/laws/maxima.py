@@ -11,7 +11,7 @@ from pydantic import model_validator
 from lab.claims import Equality
 from lab.data.subspaces import haar, orthogonal_blocks
 from lab.law import Draws, Law, Source, but
-from lab.measurement import measurement
+from lab.measure import measurement
 from lab.objectives import coding_rate
 from lab.params import Ge, Le, LogScale, MaxLen, MinLen, Params, Traced
 from lab.systems.mcr2 import theory
@@ -48,7 +48,7 @@ class Regularised(Params):
 class Published(Regularised):
     """The published interval: lambda up to ``alpha min_k (1 - sqrt x_k)/(1 + sqrt x_k)``, that end included."""
 
-    fraction: Annotated[float, Ge(0.02), Le(1.0), LogScale()] = 0.5
+    fraction: Annotated[float, Ge(0.02), Le(1.0)] = 0.5
 
 
 def filled_ranks(sizes: tuple[int, ...], dim: int, classes: int) -> list[int]:
@@ -167,7 +167,7 @@ GLOBAL_MAXIMUM = Law(
         Regularised(sizes=(4, 8, 18), dim=8, eps=0.5**0.5),
         Regularised(sizes=(2, 3, 5), dim=4, fraction=3.5),
     ),
-    draws=Draws(shapes=6, values=1),
+    draws=Draws(shapes=4, values=1),
 )
 
 GLOBAL_MAXIMUM_PRINTED = GLOBAL_MAXIMUM.printed(
@@ -273,7 +273,7 @@ class Start(Params):
     eps: Annotated[float, Ge(0.05), Le(5.0), LogScale()] = 0.5
     fraction: Annotated[float, Ge(0.1), Le(3.0), LogScale()] = 0.5
     energy: Annotated[float, Ge(0.03), Le(1000.0), LogScale()] = 100.0
-    steps: Annotated[int, Ge(100), Le(20000)] = 3000
+    steps: Annotated[int, Ge(100)] = 3000
 
     @model_validator(mode="after")
     def _three_classes(self) -> Self:
@@ -323,10 +323,8 @@ def ascent_limit(p: Start, stream, *, weight: float = 1.0, records: int = 1):
     run = gradient_ascent(start, member, eps=p.eps, lam=lam, steps=p.steps, records=records)
 
     value = run.value[-1]
-    without = jnp.stack([
-        coding_rate.regularised_rate_reduction((1 - member[:, k : k + 1]) * run.Z, member, eps=p.eps, lam=lam)
-        for k in range(3)
-    ])  # fmt: skip
+    others = (1 - member.T)[:, :, None] * run.Z
+    without = coding_rate.regularised_rate_reduction(others, member, eps=p.eps, lam=lam)
     ranks = jnp.sum(run.spectrum[-1] > 1e-8 * jnp.sqrt(x)[:, None], axis=1)
     converged = run.gradient_norm[-1] <= SMALL_GRADIENT * jnp.sqrt(p.alpha)
     worth = jnp.append((value - without) / jnp.maximum(ranks, 1), value - jnp.sum(value - without))
@@ -336,11 +334,23 @@ def ascent_limit(p: Start, stream, *, weight: float = 1.0, records: int = 1):
     }  # fmt: skip
 
 
-def rung_heights(p: Start, branch=theory.u_plus) -> np.ndarray:
-    """h(u_+(x_k, tau)) for each class, and nothing unexplained; a class beyond its spinodal is worth nothing."""
+def _heights(p: Start, branch) -> np.ndarray:
     exists = theory.nonzero_branch_exists(p.x, p.tau)
     u = np.where(exists, branch(p.x, p.tau, where=exists), 0.0)
-    return np.append(theory.direction_value(u, p.x, p.tau), 0.0)
+    return theory.direction_value(u, p.x, p.tau)
+
+
+def rung_heights(p: Start) -> np.ndarray:
+    """h(u_+(x_k, tau)) for each class, and nothing unexplained; a class beyond its spinodal is worth nothing."""
+    return np.append(_heights(p, theory.u_plus), 0.0)
+
+
+def lower_branch_heights(p: Start) -> np.ndarray:
+    return np.append(_heights(p, theory.u_minus), 0.0)
+
+
+def equal_heights(p: Start) -> np.ndarray:
+    return np.append(np.full(3, _heights(p, theory.u_plus).mean()), 0.0)
 
 
 def distance_to_limit(p: Start) -> float:
@@ -350,7 +360,8 @@ def distance_to_limit(p: Start) -> float:
     exists = theory.nonzero_branch_exists(p.x, p.tau)
     u = theory.u_plus(p.x[exists], p.tau)
     pairs = (u[:, None] + u) / (1 + u[:, None]) / (1 + u)
-    gap = min(p.tau, *np.ravel(-4 * u * theory.direction_curvature(u, p.x[exists])), *np.ravel(pairs))
+    own = -4 * u * theory.direction_curvature(u, p.x[exists])
+    gap = float(np.min(np.concatenate([[p.tau], own, pairs.ravel()])))
     return 4 * (9 / 8 + p.tau) / 2 * (SMALL_GRADIENT / gap) ** 2
 
 
@@ -389,10 +400,9 @@ VALUE_LADDER = Law(
     ),
     controls={
         "regulariser without 1/2": but(measure=partial(ascent_limit, weight=2.0)),
-        "rungs of the lower branch": but(predict=partial(rung_heights, branch=theory.u_minus)),
-        "one step for all classes": but(predict=lambda p: np.append(np.full(3, rung_heights(p)[:3].mean()), 0.0)),
+        "rungs of the lower branch": but(predict=lower_branch_heights),
+        "one step for all classes": but(predict=equal_heights),
     },
-    examples=(Start(),),
     draws=Draws(shapes=1, values=40),
 )
 

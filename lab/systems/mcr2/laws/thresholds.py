@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from lab.claims import Classification, Crossover, Equality
 from lab.law import Draws, Law, Source, but
-from lab.measurement import measurement
+from lab.measure import measurement
 from lab.objectives import coding_rate
 from lab.params import Ge, Gt, Le, LogScale, Lt, Params, Traced
 from lab.systems.mcr2 import theory

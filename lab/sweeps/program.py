@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lab.errors import InputError
-from lab.measurement import Plan, _unwrap
-from lab.sweep.rows import Item, observables
+from lab.measure import Plan, _unwrap
+from lab.sweeps.rows import Item, observables
 
 __all__ = ["COMPILED", "Program", "devices", "is_out_of_memory", "program"]
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from lab.errors import InputError, StaleRows
-from lab.measurement import Plan
-from lab.sweep.provenance import provenance
-from lab.sweep.rows import Row
+from lab.measure import Plan
+from lab.sweeps.provenance import provenance
+from lab.sweeps.rows import Row
 
 __all__ = ["Seen", "Store", "column_names", "provenance"]
 

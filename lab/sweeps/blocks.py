@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import InputError
-from lab.measurement import Plan
-from lab.sweep.program import Program, devices, is_out_of_memory, program
-from lab.sweep.rows import Item, Row, failure_of, observables
+from lab.measure import Plan
+from lab.sweeps.program import Program, devices, is_out_of_memory, program
+from lab.sweeps.rows import Item, Row, failure_of, observables
 
 __all__ = ["groups", "measure_items"]
 

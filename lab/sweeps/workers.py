@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import InputError
-from lab.measurement import Plan
-from lab.sweep.blocks import groups, measure_items
-from lab.sweep.rows import Item
-from lab.sweep.store import Store, kept
+from lab.measure import Plan
+from lab.sweeps.blocks import groups, measure_items
+from lab.sweeps.rows import Item
+from lab.sweeps.store import Store, kept
 
 __all__ = ["Pool", "Task", "tasks"]
 
@@ -41,7 +41,7 @@ def tasks(plan: Plan, fingerprint: str, items: Sequence[Item], device: str, work
     for group in groups(plan, items):
         size = max(1, min(_LARGEST, -(-len(group) // (_PER_WORKER * max(workers, 1)))))
         if plan.measurement.runs == "jax":
-            from lab.sweep.program import program
+            from lab.sweeps.program import program
 
             # traced here too: what JAX cannot trace is said at once, and not by a worker
             width = program(plan, group[0], device).width
@@ -54,7 +54,7 @@ def work(payload: bytes, folder: str, device: str, about: dict[str, Any]) -> lis
     """What a worker does with a task: measure what an earlier attempt at it has not stored; return shard names."""
     import cloudpickle
 
-    from lab.sweep.provenance import provenance
+    from lab.sweeps.provenance import provenance
 
     task: Task = cloudpickle.loads(payload)
     store = Store(folder)

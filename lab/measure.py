@@ -214,7 +214,7 @@ def fingerprint(plan: Plan) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-_MACHINERY = ("lab.params", "lab.streams", "lab.measurement", "lab.law", "lab.claims", "lab.errors", "lab.sweep")
+_MACHINERY = ("lab.params", "lab.streams", "lab.measure", "lab.law", "lab.claims", "lab.errors", "lab.sweeps")
 
 
 def _follow(thing: Any, packages: set[str], seen: dict[str, str]) -> None:
@@ -274,13 +274,3 @@ def _filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
-
-
-class _Decorator(types.ModuleType):
-    """``from lab import measurement`` finds this module, which therefore decorates like the function of its name."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return measurement(*args, **options)
-
-
-sys.modules[__name__].__class__ = _Decorator

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lab.errors import InputError, nearest
-from lab.measurement import Measurement, _unwrap, plan
+from lab.measure import Measurement, _unwrap, plan
 from lab.params import Params, params_from
-from lab.sweep.engine import Engine
-from lab.sweep.grid import Grid
-from lab.sweep.rows import Job
+from lab.sweeps.engine import Engine
+from lab.sweeps.grid import Grid
+from lab.sweeps.rows import Job
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lab.errors import InputError
-from lab.measurement import Plan, fingerprint
+from lab.measure import Plan, fingerprint
 from lab.params import Params
-from lab.sweep.blocks import measure_items
-from lab.sweep.rows import Item, Job, Row, items
-from lab.sweep.store import Seen, Store, column_names, kept, provenance
+from lab.sweeps.blocks import measure_items
+from lab.sweeps.rows import Item, Job, Row, items
+from lab.sweeps.store import Seen, Store, column_names, kept, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class Engine:
 
     Examples
     --------
-    >>> from lab.measurement import measurement, plan
+    >>> from lab.measure import measurement, plan
     >>> from lab.params import Params
     >>> class Point(Params):
     ...     x: float = 1.0
@@ -107,7 +107,7 @@ class Engine:
         Parameters
         ----------
         plan : Plan
-            From ``lab.measurement.plan(measurement_or_partial, situation)``.
+            From ``lab.measure.plan(measurement_or_partial, situation)``.
         points : sequence of Params
         replicates : sequence of int
             Which replicates, counted from 0.
@@ -196,7 +196,7 @@ class Engine:
 
     def _remotely(self, missing: dict[Plan, dict[str, Item]]) -> Iterator[int]:
         """Measure on dask workers, which store what they measure; yields numbers of rows done."""
-        from lab.sweep.workers import Pool, tasks
+        from lab.sweeps.workers import Pool, tasks
 
         if self._pool is None:
             self._pool = Pool(self.workers, self.cluster)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lab.errors import InputError
-from lab.measurement import Plan
+from lab.measure import Plan
 from lab.params import Params
 
 __all__ = ["Item", "Job", "Row", "failure_of", "items", "observables"]
