@@ -34,9 +34,12 @@ class Judged:
     region: Acceptance | None
 
     def elements(self, claim: Any) -> list[Verdict]:
-        """One verdict per element of a short vector, each with its own resolution; else the group's."""
+        """One verdict per element of a short vector, each with its own resolution; else the group's.
+
+        Replicates judged one by one are not elements: the group's verdict names the worst.
+        """
         region = self.region
-        if region is None or not 1 < region.judged.size <= _SHORT:
+        if region is None or region.replicates > 1 or not 1 < region.judged.size <= _SHORT:
             return [self.verdict]
         found = []
         for i in range(region.judged.size):

@@ -100,6 +100,7 @@ class Crossover(Claim):
         return Acceptance(
             predicted, low - above - statistics - stated, high + below + statistics + stated, measured,
             np.ones(count, dtype=bool), parts, scale, evidence.epsilon, (count,),
+            replicates=evidence.array(self.of).shape[1] if self.over == "each" and evidence.x is not None else 1,
         )  # fmt: skip
 
 
@@ -246,7 +247,8 @@ def _locate(x: np.ndarray, y: np.ndarray, sharp: bool) -> tuple[np.ndarray, np.n
                 continue
             slope = (column[i + 1] - column[i]) / h
             at = x[i] - column[i] / slope
-            bend = max(abs(_second_difference(x, column, j)) for j in (i, i + 1))
+            left, right = (abs(_second_difference(x, column, j)) for j in (i, i + 1))
+            bend = max(left, right) + abs(left - right)  # y'' varies over the bracket: allow as much again
             error = min(h, h**2 * bend / (8 * abs(slope)))
             ends.append((at - error, at + error))
         low[e], high[e] = ends[0][0], ends[-1][1]

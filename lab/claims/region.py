@@ -66,6 +66,8 @@ class Acceptance:
     shape: tuple[int, ...] = ()
     distance: np.ndarray | None = None
     note: str = ""
+    replicates: int = 1
+    """Leading part of the elements that are repetitions of the same quantity."""
 
     @property
     def source(self) -> str:
@@ -100,7 +102,7 @@ class Verdict:
     margin: float | None = None
     """Worst ``|predicted - measured| / allowance``; at most 1 inside the region."""
     resolution: float | None = None
-    """Smallest relative error of the prediction that this check would have refuted."""
+    """Smallest relative error of the prediction that this check would have refuted (of a refuted one: would refute)."""
     judged: int = 0
     total: int = 0
     index: tuple[int, ...] | int | None = None
@@ -149,10 +151,12 @@ def decide(region: Acceptance, resolve: float, *, per_group_resolution: bool = T
         allowance = np.where(up, high - region.measured, region.measured - low)
         gap = np.abs(region.predicted - region.measured)
         margin = np.where(up | down, gap / allowance, 0.0)
-        above, below = high - region.predicted, region.predicted - low
+        outside = judged & ((region.predicted < low) | (region.predicted > high))
+        # a prediction outside tells nothing about the width: there the region is read from the measured value
+        centre = np.where(outside, region.measured, region.predicted)
+        above, below = high - centre, centre - low
         reach = np.where(np.isinf(above), below, np.where(np.isinf(below), above, np.maximum(above, below)))
         finest = np.where(region.scale > 0, reach / region.scale, np.inf)
-    outside = judged & ((region.predicted < low) | (region.predicted > high))
     resolution = float(np.min(finest[judged]))
     worst = int(np.argmax(np.where(judged, np.where(outside, np.maximum(margin, 1.0), margin), -np.inf)))
     width = high[worst] - low[worst]
@@ -167,7 +171,7 @@ def decide(region: Acceptance, resolve: float, *, per_group_resolution: bool = T
     if outside.any():
         accepts = f"accepts [{found.low:.6g}, {found.high:.6g}]"
         reason = f"predicted {found.predicted:.6g}, measured {found.measured:.6g} {accepts}"
-        return replace(found, verdict="refuted", reason=reason, resolution=None)
+        return replace(found, verdict="refuted", reason=reason)
     if per_group_resolution and resolution > resolve:
         reason = f"a prediction wrong by {resolution:.2g} would pass too (needs {resolve:.2g})"
         return replace(found, verdict="undecided", reason=reason)

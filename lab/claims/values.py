@@ -61,6 +61,7 @@ class Claim:
         worst = max(groups, key=lambda g: -1.0 if g.margin is None else g.margin, default=Verdict("undecided"))
         if refuted:
             lead, word = max(refuted, key=lambda g: g.margin or 0.0), "refuted"
+            resolution = min((g.resolution for g in groups if g.resolution is not None), default=None)
             reason = f"{len(refuted)} of {len(groups)} groups; worst: {lead.reason}"
         elif broken or not held:
             lead, word = (broken or list(groups) or [worst])[0], "undecided"
@@ -121,8 +122,8 @@ class Equality(Claim):
             predicted = np.mean(np.asarray(predicted, dtype=float), axis=0)
         rows = (n, *shape) if self.over == "each" else shape
         parts = _parts(self, evidence, rows, per_replicate)
-        statistics: np.ndarray = np.zeros(rows)
-        judged = np.ones(rows, dtype=bool)
+        statistics: Any = np.zeros(rows)
+        judged: Any = np.ones(rows, dtype=bool)
         if self.given is not None:
             condition = _as_rows(evidence.array(self.given).astype(bool), (n, *shape))
             judged = condition if self.over == "each" else condition.all(0)
@@ -214,7 +215,7 @@ class Classification(Claim):
 
     def law_level(self, groups: Sequence[Verdict]) -> Verdict:
         overall = super().law_level(groups)
-        if not overall.holds:
+        if overall.verdict == "undecided":
             return overall
         if self.distance is None:
             resolution = 1 - LEVEL ** (1 / max(1, overall.judged))
@@ -224,8 +225,8 @@ class Classification(Claim):
             sides = [np.min(np.abs(side), initial=np.inf) for side in (gaps[gaps > 0], gaps[gaps < 0])]
             resolution = float(max(sides))
             what = f"a boundary shifted by {resolution:.2g} would pass too"
-        reason, word = overall.reason, "holds"
-        if resolution > self.resolve:
+        reason, word = overall.reason, overall.verdict
+        if word == "holds" and resolution > self.resolve:
             word, reason = "undecided", f"{what} (needs {self.resolve:.2g})"
         return Verdict(**{**vars(overall), "verdict": word, "reason": reason, "resolution": resolution})
 
@@ -282,7 +283,8 @@ def _region(
     if claim.scale is not None:
         scale = _spread(_evaluate(claim.scale, evidence, per_replicate), evidence, shape, per_replicate)
     flat = {k: np.ravel(v) for k, v in parts.items()}
+    replicates = shape[0] if getattr(claim, "over", "each") == "each" and shape else 1
     return Acceptance(
         np.ravel(predicted), np.ravel(low), np.ravel(high), np.ravel(measured), np.ravel(judged), flat,
-        np.ravel(np.abs(scale)), evidence.epsilon, shape,
+        np.ravel(np.abs(scale)), evidence.epsilon, shape, replicates=replicates,
     )  # fmt: skip

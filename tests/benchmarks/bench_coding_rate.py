@@ -66,7 +66,7 @@ def weighted_gradient(Z, Pi):
 
 
 def candidates(dim, count, K, precision):
-    """Candidates {name: call} for value and gradient at one size and precision, and {name: reason} of those left out."""
+    """Candidates {name: call} for value and gradient at one size and precision; {name: reason} of those left out."""
     rng = np.random.default_rng(0)
     Z = rng.standard_normal((count, dim)).astype(precision)
     sizes = (count // K,) * K

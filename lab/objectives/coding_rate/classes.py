@@ -143,8 +143,9 @@ def read_classes(Z: Array, classes: Array | tuple[int, ...]) -> Hard | Array:
             f"classes is a {type(classes).__name__} but must be an array of labels, a membership array or a tuple of "
             "class sizes; convert it, e.g. numpy.asarray(labels)"
         )
-    if classes.ndim == 1:
-        return _from_labels(classes, count)
+    labels: Any = classes  # the check above narrows the type to a protocol that lacks `ndim`
+    if labels.ndim == 1:
+        return _from_labels(labels, count)
     return _from_membership(Z, classes)
 
 

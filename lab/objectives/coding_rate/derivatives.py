@@ -5,6 +5,10 @@ With `M = I + alpha Z^T Z` and `A_k = (I + (c / n_k) Z^T diag(Pi_k) Z)^{-1}`, al
 be differentiated, vmapped and jitted like the values.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from lab.arrays import Array, device, namespace
 from lab.errors import InputError
 from lab.objectives.coding_rate.classes import Hard, read_classes
@@ -12,8 +16,11 @@ from lab.objectives.coding_rate.factors import expand, factorise
 from lab.objectives.coding_rate.inputs import read_features, read_level, read_scale
 from lab.objectives.coding_rate.rates import Rates, energy, soft_factors
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
-def coding_rate_gradient(Z: Array, *, eps: Array | float) -> Array:
+
+def coding_rate_gradient(Z: Float[Array, "*batch n dim"], *, eps: Array | float) -> Float[Array, "*batch n dim"]:
     r"""Gradient of `coding_rate` in the features: :math:`\nabla_Z R = \alpha Z M^{-1}`.
 
     Parameters
@@ -40,7 +47,9 @@ def coding_rate_gradient(Z: Array, *, eps: Array | float) -> Array:
     return expand(alpha, 2) * factorise(Z, alpha).shrunk
 
 
-def class_coding_rate_gradient(Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float) -> Array:
+def class_coding_rate_gradient(
+    Z: Float[Array, "*batch n dim"], classes: Array | tuple[int, ...], *, eps: Array | float
+) -> Float[Array, "*batch n dim"]:
     r"""Gradient of `class_coding_rate` in the features.
 
     .. math:: \nabla_Z R_c = \alpha \sum_k \mathrm{diag}(\Pi_k) Z A_k
@@ -69,7 +78,9 @@ def class_coding_rate_gradient(Z: Array, classes: Array | tuple[int, ...], *, ep
     return alpha * classes.unstack([part.shrunk for part in rates.parts], rates.groups)
 
 
-def rate_reduction_gradient(Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float) -> Array:
+def rate_reduction_gradient(
+    Z: Float[Array, "*batch n dim"], classes: Array | tuple[int, ...], *, eps: Array | float
+) -> Float[Array, "*batch n dim"]:
     r"""Gradient of `rate_reduction` in the features: :math:`\nabla_Z \Delta R = \nabla_Z R - \nabla_Z R_c`.
 
     Parameters
@@ -85,8 +96,8 @@ def rate_reduction_gradient(Z: Array, classes: Array | tuple[int, ...], *, eps: 
 
 
 def regularised_rate_reduction_gradient(
-    Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float, lam: Array | float
-) -> Array:
+    Z: Float[Array, "*batch n dim"], classes: Array | tuple[int, ...], *, eps: Array | float, lam: Array | float
+) -> Float[Array, "*batch n dim"]:
     r"""Gradient of `regularised_rate_reduction` in the features: :math:`\nabla_Z F = \nabla_Z \Delta R - \lambda Z`.
 
     Parameters
@@ -102,8 +113,8 @@ def regularised_rate_reduction_gradient(
 
 
 def value_and_gradient(
-    Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float, lam: Array | float = 0.0
-) -> tuple[Array, Array]:
+    Z: Float[Array, "*batch n dim"], classes: Array | tuple[int, ...], *, eps: Array | float, lam: Array | float = 0.0
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch n dim"]]:
     r"""`regularised_rate_reduction` and its gradient in the features, from one set of factors.
 
     .. math:: \nabla_{Z_k} F = Z_k (\alpha M^{-1} - \alpha A_k - \lambda I) \quad\text{(rows of class } k)
@@ -134,7 +145,7 @@ def value_and_gradient(
         classwise, shrunk = _soft_value_and_shrunk(Z, classes, scale)
         return 0.5 * whole.logdet - classwise - penalty, alpha * (whole.shrunk - shrunk) - decay * Z
     rates = Rates.of(Z, classes, scale)
-    value, whole = rates.reduction - penalty, rates.whole
+    value, whole = rates.reduction - penalty, rates.whole_factor
     if whole.wide:
         pieces = [part.shrunk for part in rates.parts]
         return value, alpha * (whole.shrunk - classes.unstack(pieces, rates.groups)) - decay * Z
@@ -151,7 +162,9 @@ def value_and_gradient(
     return value, classes.unstack(pieces, rates.groups)
 
 
-def membership_gradient(Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float) -> Array:
+def membership_gradient(
+    Z: Float[Array, "*batch n dim"], classes: Array | tuple[int, ...], *, eps: Array | float
+) -> Float[Array, "*batch n classes"]:
     r"""Gradient of `class_coding_rate` in the membership, through the class sizes :math:`n_k` too.
 
     .. math:: \frac{\partial R_c}{\partial \Pi_{ik}} = \frac{1}{2N}
@@ -186,8 +199,13 @@ def membership_gradient(Z: Array, classes: Array | tuple[int, ...], *, eps: Arra
 
 
 def hessian_vector_product(
-    Z: Array, E: Array, classes: Array | tuple[int, ...], *, eps: Array | float, lam: Array | float
-) -> Array:
+    Z: Float[Array, "*batch n dim"],
+    E: Float[Array, "*batch n dim"],
+    classes: Array | tuple[int, ...],
+    *,
+    eps: Array | float,
+    lam: Array | float,
+) -> Float[Array, "*batch n dim"]:
     r"""Second derivative of `regularised_rate_reduction` in the features along `E`, with the membership fixed.
 
     .. math:: D^2F[E]_k = \alpha E_k M^{-1} - \alpha^2 Z_k M^{-1} D M^{-1} - \alpha E_k A_k
@@ -221,7 +239,7 @@ def hessian_vector_product(
     alpha = scale / Z.shape[-2]
     if isinstance(classes, Hard):
         rates = Rates.of(Z, classes, scale)
-        whole = rates.whole
+        whole = rates.whole_factor
         pieces = [part.tangent(classes.stack(E, group)) for part, group in zip(rates.parts, rates.groups, strict=True)]
         classwise = classes.unstack(pieces, rates.groups)
     else:

@@ -1,21 +1,28 @@
 """Values: the coding rate, the rate of the classes, their difference, and the regularised objective."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.arrays import Array, device, namespace
 from lab.objectives.coding_rate.classes import Group, Hard, read_classes
 from lab.objectives.coding_rate.factors import Factor, expand, factorise
 from lab.objectives.coding_rate.inputs import read_features, read_level, read_scale
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
 # Weighted copies of Z are made for so many classes at once that they hold at most this many elements (32 MiB in
 # float64).
 _CHUNK = 2**22
 
 
-def coding_rate(Z: Array, *, eps: Array | float, spectral: bool = False) -> Array:
+def coding_rate(
+    Z: Float[Array, "*batch n dim"], *, eps: Array | float, spectral: bool = False
+) -> Float[Array, "*batch"]:
     r"""Nats needed to code the rows of `Z` together, up to distortion `eps`.
 
     .. math:: R(Z) = \tfrac12 \log\det(I + \alpha Z^\top Z), \qquad \alpha = d / (N \epsilon^2)
@@ -65,8 +72,8 @@ def coding_rate(Z: Array, *, eps: Array | float, spectral: bool = False) -> Arra
 
 
 def class_coding_rate(
-    Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float, spectral: bool = False
-) -> Array:
+    Z: Float[Array, "*batch n dim"], classes: Array | tuple[int, ...], *, eps: Array | float, spectral: bool = False
+) -> Float[Array, "*batch"]:
     r"""Nats needed to code the rows of `Z` class by class, up to distortion `eps`.
 
     .. math:: R_c(Z, \Pi) = \sum_k \frac{n_k}{2N}
@@ -110,7 +117,9 @@ def class_coding_rate(
     return Rates.of(Z, read_classes(Z, classes), read_scale(eps, Z), whole=False, spectral=spectral).classwise
 
 
-def rate_reduction(Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float, spectral: bool = False) -> Array:
+def rate_reduction(
+    Z: Float[Array, "*batch n dim"], classes: Array | tuple[int, ...], *, eps: Array | float, spectral: bool = False
+) -> Float[Array, "*batch"]:
     r"""Rate reduction: what knowing the classes saves, :math:`\Delta R(Z, \Pi) = R(Z) - R_c(Z, \Pi) \ge 0`, in nats.
 
     Parameters, errors and costs are those of `class_coding_rate`; both terms share their Gram matrices.
@@ -137,8 +146,13 @@ def rate_reduction(Z: Array, classes: Array | tuple[int, ...], *, eps: Array | f
 
 
 def regularised_rate_reduction(
-    Z: Array, classes: Array | tuple[int, ...], *, eps: Array | float, lam: Array | float, spectral: bool = False
-) -> Array:
+    Z: Float[Array, "*batch n dim"],
+    classes: Array | tuple[int, ...],
+    *,
+    eps: Array | float,
+    lam: Array | float,
+    spectral: bool = False,
+) -> Float[Array, "*batch"]:
     r"""Regularised objective, to be maximised: :math:`F(Z) = \Delta R(Z, \Pi) - \tfrac{\lambda}{2} \|Z\|_F^2`, in nats.
 
     Parameters
@@ -190,13 +204,20 @@ class Rates:
     groups: list[Group]
 
     @property
+    def whole_factor(self) -> Factor:
+        """The factor of the Gram matrix of all rows; hard classes without `spectral` have it."""
+        if self.whole is None:
+            raise AssertionError("these rates were made without the whole")
+        return self.whole
+
+    @property
     def reduction(self) -> Array:
         return self.total - self.classwise
 
     @classmethod
     def of(
         cls, Z: Array, classes: Hard | Array, scale: Array | float, *, whole: bool = True, spectral: bool = False
-    ) -> "Rates":
+    ) -> Rates:
         """Rates of checked arguments; `scale` is `c = d / eps^2`."""
         alpha = scale / Z.shape[-2]
         if spectral:
@@ -204,7 +225,7 @@ class Rates:
             return cls(total, _classwise(Z, classes, scale, spectral=True), None, [], [])
         if not isinstance(classes, Hard):
             factor = factorise(Z, alpha) if whole else None
-            return cls(0.5 * factor.logdet if whole else None, _classwise(Z, classes, scale), factor, [], [])
+            return cls(None if factor is None else 0.5 * factor.logdet, _classwise(Z, classes, scale), factor, [], [])
         groups = classes.groups(Z.shape[-1])
         parts = [factorise(classes.stack(Z, group), _beta(Z, scale, group.sizes)) for group in groups]
         classwise = sum(_weigh(Z, part.logdet, group.sizes) for part, group in zip(parts, groups, strict=True))

@@ -1,7 +1,8 @@
 """Closed forms of the coding-rate landscape: plain numbers and arrays in and out, numpy only, no randomness.
 
 ========================  =============================================================================
-`rates`                   bounds on coding rates, smoothness of the objective
+`rates`                   bounds on coding rates
+`derivatives`             curvature of the rate and of the objective, steps that never descend
 `thresholds`              one direction: value h, branches u_plus and u_minus, spinodal, Maxwell point
 `maxima`                  global maximum (corrected and as printed), ladder of local maximal values
 `critical_points`         orthogonal critical points: value, Hessian spectrum, index, zero modes
@@ -19,6 +20,12 @@ from lab.systems.mcr2.theory.critical_points import (
     orthogonal_value,
     saddle_index,
     zero_modes,
+)
+from lab.systems.mcr2.theory.derivatives import (
+    largest_monotone_step,
+    rate_curvature,
+    rate_curvature_range,
+    smoothness,
 )
 from lab.systems.mcr2.theory.domain import (
     gram_scale,
@@ -59,13 +66,9 @@ from lab.systems.mcr2.theory.maxima import (
     value_ladder,
 )
 from lab.systems.mcr2.theory.rates import (
-    largest_monotone_step,
     orthogonal_upper_bound,
     rate_bounds_unit_norm,
-    rate_curvature,
-    rate_curvature_range,
     rate_rounding,
-    smoothness,
     two_lines_gap,
 )
 from lab.systems.mcr2.theory.thresholds import (

@@ -1,4 +1,4 @@
-r"""Bounds on coding rates and on the curvature of the regularised objective.
+r"""Bounds on coding rates.
 
 Rates themselves live in `lab.objectives.coding_rate`; here are the closed forms they are compared with.
 Reduced squared singular values are ``u = alpha sigma²`` with ``alpha = d/(N eps²)``.
@@ -15,13 +15,9 @@ from lab.systems.mcr2.theory import domain
 from lab.systems.mcr2.theory.thresholds import rate_gain
 
 __all__ = [
-    "largest_monotone_step",
     "orthogonal_upper_bound",
     "rate_bounds_unit_norm",
-    "rate_curvature",
-    "rate_curvature_range",
     "rate_rounding",
-    "smoothness",
     "two_lines_gap",
 ]
 
@@ -90,36 +86,6 @@ def rate_bounds_unit_norm(n: int, dim: int, *, eps: float) -> tuple[float, float
     q = min(domain.integer("n", n, 1), domain.integer("dim", dim, 1))
     c = dim / float(domain.positive("eps", eps)) ** 2
     return 0.5 * float(np.log1p(c)), 0.5 * q * float(np.log1p(c / q))
-
-
-def rate_curvature(u):
-    r"""Curvature of R along one singular value, in units of alpha: :math:`(1-u)/(1+u)^2`, least (-1/8) at u = 3."""
-    u = domain.non_negative("u", u)
-    return ((1 - u) / (1 + u) ** 2)[()]
-
-
-def rate_curvature_range(alpha: float) -> tuple[float, float]:
-    """Smallest interval that holds every eigenvalue of the Hessian of R: ``[-alpha/8, alpha]``, both ends attained.
-
-    Derived for this laboratory, verified numerically; not found in the cited papers.
-    """
-    alpha = float(domain.positive("alpha", alpha))
-    return -alpha / 8, alpha
-
-
-def smoothness(alpha, lam):
-    r"""Lipschitz constant of the gradient of F: :math:`L = 9\alpha/8+\lambda`.
-
-    The Hessian of the rate lies in ``[-alpha/8, alpha]``, and so does that of the class terms (their weights turn
-    alpha_k into alpha); their difference has norm at most 9 alpha/8.
-    Derived for this laboratory, verified numerically; not found in the cited papers.
-    """
-    return domain.positive("alpha", alpha) * 1.125 + domain.multiplier(lam, "lam")
-
-
-def largest_monotone_step(alpha, lam):
-    r"""The step :math:`2/L` below which ascent never decreases F; 1/alpha is below it while lambda < 7 alpha/8."""
-    return 2 / smoothness(alpha, lam)
 
 
 def rate_rounding(dim: int, energy: float, *, size: int | None = None, condition: float | None = None) -> float:
