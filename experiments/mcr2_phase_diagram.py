@@ -72,7 +72,7 @@ def draw(axes, rows, verdicts):
     branch.axvline(theory.spinodal(0.25), color="#D55E00", linewidth=0.8)
     branch.axvline(theory.maxwell(0.25), color="#0072B2", linewidth=0.8, linestyle="--")
     branch.set(xlabel=r"$\tau=\lambda/\alpha$", ylabel=r"largest $u=\alpha\sigma^2$ of the class after ascent",
-               title="Data collapse at x = 1/4", xlim=(theory.spinodal(0.25) * 0.78, None), ylim=(-0.05, 1.6))  # fmt: skip
+               title="Data collapse at x = 1/4", xlim=(0.26, None), ylim=(-0.05, 1.6))  # fmt: skip
     branch.legend(fontsize=7.5, loc="lower left")
 
     located(error, verdicts, "mcr2/spinodal", x=fraction, relative=True, color="#D55E00",

@@ -55,7 +55,8 @@ class Run:
     def command(self) -> str:
         """The command that reproduces the run."""
         about = self.provenance
-        words = ["lab", "run", self.study, "--preset", self.preset, "--seed", str(about.get("seed", 0))]
+        words = ["lab", "run", str(about.get("run") or self.study), "--preset", self.preset]
+        words += ["--seed", str(about.get("seed", 0))]
         changes = about.get("set") or {}
         words += ["--set", *(f"{name}={text}" for name, text in changes.items())] if changes else []
         words += ["--device", "gpu"] if str(about.get("device", "")).startswith("gpu") else []
@@ -66,7 +67,7 @@ class Run:
         """Provenance in words."""
         about = dict(self.provenance)
         about["results"] = str(self.folder)
-        hidden = {"study", "preset", "seed", "set"}  # all in the command that reproduces the run
+        hidden = {"study", "title", "run", "preset", "seed", "set", "laws"}  # said elsewhere on the page
         return {name: _words(value) for name, value in about.items() if name not in hidden and value not in (None, "")}
 
 
@@ -90,8 +91,8 @@ def report(folder: str | Path = "results") -> Path:
     ids = {row["law"] for run in runs for row in run.laws} | {row["law"] for row in checks}
     known = _known_laws(ids, studies.values(), problems)
     for run in runs:
-        run.title = studies[run.study].title if run.study in studies else ""
-        run.statements = [_about(known[row["law"]]) for row in run.laws if row["law"] in known]
+        run.title = str(run.provenance.get("title") or "")
+        run.statements = [about for row in run.laws if (about := _about_row(row, known, run.provenance))]
     page = folder / "index.html"
     temporary = page.with_suffix(".html.tmp")
     try:
@@ -213,6 +214,21 @@ def _about(law: Law) -> dict[str, Any]:
 
     html = Markup(statement_html(statement(law)))  # escapes the text
     return {"id": law.id, "source": str(law.source), "kind": law.kind, "statement": html, "erratum_of": law.erratum_of}
+
+
+def _about_row(
+    row: Mapping[str, Any], known: Mapping[str, Law], provenance: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Statement and source of a judged law: of the registered law, or, for a user's own, as the run wrote them."""
+    from markupsafe import Markup
+
+    if row["law"] in known:
+        return _about(known[row["law"]])
+    written = (provenance.get("laws") or {}).get(row["law"])
+    if written is None:
+        return None
+    html = Markup(statement_html(written["statement"]))
+    return {"id": row["law"], "source": written["source"], "kind": row["kind"], "statement": html, "erratum_of": None}
 
 
 def _words(value: Any) -> str:

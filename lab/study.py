@@ -110,14 +110,22 @@ class Study:
             grid = grid.with_replicates(int(text))
         return grid
 
+    @property
+    def usual_preset(self) -> str:
+        """The preset named ``default``, or the first if none has that name."""
+        return "default" if "default" in self.presets else next(iter(self.presets))
+
     def run(
-        self, preset: str = "smoke", *, overrides: Mapping[str, str] | None = None, seed: int = 0, device: str = "cpu",
+        self, preset: str | None = None, *, overrides: Mapping[str, str] | None = None, seed: int = 0,
+        device: str = "cpu",
         workers: int = 0, cluster: str | None = None, out: str | Path | None = None, progress: bool = False,
     ) -> Result:  # fmt: skip
         """Sweep, judge and draw; leaves ``rows/``, ``verdicts.json``, the figure and ``provenance.json``.
 
         Parameters
         ----------
+        preset : str, optional
+            By default `usual_preset`.
         overrides : mapping of axis name to text
             As after ``--set``: ``{"x": "0.1,0.5", "replicates": "4"}``.
         out : folder, optional
@@ -133,6 +141,7 @@ class Study:
         from lab.sweeps.engine import Engine
         from lab.sweeps.store import provenance
 
+        preset = preset or self.usual_preset
         for name in overrides or {}:
             if name != "replicates" and not any(name in law.params.model_fields for law in self.laws):
                 raise nearest("axis", name, {n for law in self.laws for n in law.params.model_fields})
@@ -150,10 +159,24 @@ class Study:
             rows = engine.frame(jobs)
         verdicts = [row for check in checks for row in verdict_rows(check)]
         _write_json(folder / "verdicts.json", verdicts)
-        about = provenance(device) | {"study": self.id, "preset": preset, "seed": seed, "set": dict(overrides or {})}
+        about = provenance(device) | {
+            "study": self.id, "title": self.title, "run": self._home, "preset": preset, "seed": seed,
+            "set": dict(overrides or {}), "laws": {law.id: {"source": str(law.source), "statement": law.words}
+                                                   for law in self.laws},
+        }  # fmt: skip
         _write_json(folder / "provenance.json", about)
         self.draw(rows, verdicts, folder)
         return Result(self, preset, rows, verdicts, checks, folder)
+
+    @property
+    def _home(self) -> str:
+        """What ``lab run`` takes to run this study: its id if it lies in an experiments folder, else its file."""
+        from lab.registry import experiment_files
+
+        file = Path(self._draw.__code__.co_filename) if self._draw is not None else None
+        if file is None or file.resolve() in {f.resolve() for f in experiment_files()}:
+            return self.id
+        return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
     def draw(self, rows: pd.DataFrame, verdicts: list[dict[str, Any]], folder: Path) -> None:
         """Draw ``figure.png`` and ``figure.svg`` into a folder."""

@@ -271,7 +271,8 @@ def test_internal_axis():
 
 def test_points_below_the_floor_are_dropped():
     y = (1 + 1 / N**4)[:, None]
-    found = judged(Limit(of="y", along="n", order=4.0, floor=lambda p: 1e-5, as_="difference", scale=1.0), 1.0, x=N, y=y)
+    claim = Limit(of="y", along="n", order=4.0, floor=lambda p: 1e-5, as_="difference", scale=1.0)
+    found = judged(claim, 1.0, x=N, y=y)
     assert found.verdict == "undecided"
     assert "points above" in found.reason
 

@@ -129,8 +129,8 @@ def trace(p, data, stream):
 
 
 TRACE = Law(
-    id="test/trace", source="folklore", params=Angle, situation=matrix, measure=trace, statement="tr A = sum of eigenvalues",
-    predict=lambda p, data: np.linalg.eigvals(data["A"]).sum().real,
+    id="test/trace", source="folklore", params=Angle, situation=matrix, measure=trace,
+    statement="tr A = sum of eigenvalues", predict=lambda p, data: np.linalg.eigvals(data["A"]).sum().real,
     claim=Equality(of="trace", rounding=lambda p, d: p.n**2 * np.linalg.cond(np.linalg.eig(d["A"])[1]) * 10, scale=1.0),
     controls={"transpose squared": but(predict=lambda p, data: np.trace(data["A"] @ data["A"]))},
     draws=Draws(shapes=4, values=2, replicates=3),
@@ -214,7 +214,8 @@ def test_every_kind_of_claim_serves_a_law():
         controls={"another limit": but(predict=lambda p: np.full(7, 1.1))}, **common,
     )  # fmt: skip
     rate = Law(
-        id="test/rate", predict=lambda p: {"limit": 1.0, "rate": -1.0}, claim=Rate(of="limit", along="size", deviation=True),
+        id="test/rate", predict=lambda p: {"limit": 1.0, "rate": -1.0},
+        claim=Rate(of="limit", along="size", deviation=True),
         controls={"second order": but(predict=lambda p: {"limit": 1.0, "rate": -2.0})}, **common,
     )  # fmt: skip
     bound = Law(

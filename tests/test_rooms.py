@@ -87,7 +87,7 @@ def test_import_lab_takes_less_than_its_budget():
 def test_laws_and_theory_have_the_same_rooms():
     for laws in LAB.glob("systems/*/laws"):
         theory = {p.stem for p in (laws.parent / "theory").glob("*.py")}
-        assert {p.stem for p in laws.glob("*.py")} <= theory, f"{laws}: a file of laws without closed forms of that name"
+        assert {p.stem for p in laws.glob("*.py")} <= theory, f"{laws}: laws without closed forms"
 
 
 def test_public_names_resolve():

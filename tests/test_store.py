@@ -11,9 +11,9 @@ from lab.errors import InputError, StaleRows
 from lab.measure import Measurement, fingerprint, measurement, plan
 from lab.params import Params
 from lab.sweeps.engine import Engine
-from lab.sweeps.store import Store
 from lab.sweeps.provenance import provenance
 from lab.sweeps.rows import Row, items
+from lab.sweeps.store import Store
 
 
 class Odd(Params):

@@ -29,7 +29,7 @@ def run_one(study: Study, options: RunOptions) -> int:
     """
     changes = overrides(options.set)
     check_seed(options.seed)
-    preset = options.preset or ("default" if "default" in study.presets else next(iter(study.presets)))
+    preset = options.preset or study.usual_preset
     folder = Path(options.out) if options.out is not None else Path("results") / slug(study.id) / preset
     _check_writable(folder)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
@@ -31,8 +32,8 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         "versions": versions,
         "commit": _commit(str(Path.cwd())),
         "device": _device(device),
-        "machine": platform.node(),
-        "command": " ".join(sys.argv),
+        "cores": os.cpu_count(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

@@ -10,7 +10,13 @@ from lab.systems.mcr2.laws.rates import (
     TWO_LINES_GAP,
     ZERO_RATE_REDUCTION,
 )
-from lab.systems.mcr2.laws.thresholds import BASIN_SEPARATRIX, CRITICAL_SINGULAR_VALUES, MAXWELL, SPINODAL
+from lab.systems.mcr2.laws.thresholds import (
+    BASIN_SEPARATRIX,
+    CRITICAL_SINGULAR_VALUES,
+    MAXWELL,
+    SPINODAL,
+    SPINODAL_PRINTED,
+)
 
 __all__ = [
     "BASIN_SEPARATRIX",
@@ -29,6 +35,7 @@ __all__ = [
     "SADDLE_INDEX",
     "SMOOTHNESS",
     "SPINODAL",
+    "SPINODAL_PRINTED",
     "STRICT_SADDLE",
     "TWO_LINES_GAP",
     "ZERO_RATE_REDUCTION",

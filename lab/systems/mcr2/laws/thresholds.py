@@ -146,6 +146,26 @@ SPINODAL = Law(
     draws=Draws(shapes=0),
 )
 
+
+def printed_interval(p: Collapse):
+    """Right end of the published interval in units of alpha: the spinodal of the largest class."""
+    rest = -(-(p.n - p.first) // (p.classes - 1))
+    return theory.spinodal(max(p.first, rest) / p.n)
+
+
+SPINODAL_PRINTED = SPINODAL.printed(
+    "mcr2/spinodal-printed",
+    source=Source(W24, "Theorem 1, interval for lambda"),
+    statement="""
+    Printed: critical points are classified for 0 < lambda <= lambda_max = alpha min_k (1 - sqrt x_k)/(1 + sqrt x_k), an
+    interval that belongs to the largest class. Read as the range in which nonzero critical points exist, it is false:
+    each class has its own lambda_c(x_k), and a small class lives far beyond lambda_max. The interval is not needed; the
+    classification holds for every lambda outside a finite set (mcr2/strict-saddle, mcr2/global-maximum).
+    """,
+    predict=printed_interval,
+    at=(Collapse(n=30, first=3), Collapse(n=32, first=8, classes=3)),
+)
+
 MAXWELL = Law(
     id="mcr2/maxwell",
     source=Source(DERIVED),
@@ -301,7 +321,7 @@ class Separatrix(Params):
 
 
 @measurement(runs="jax")
-def survives(p: Separatrix, stream, *, overlap: float = 0.0, steps: int = 3000):
+def survives(p: Separatrix, stream, *, overlap: float = 0.0, steps: int = 1500):
     """Whether one singular direction of class 1 survives ascent beside a class 2 on its upper branch.
 
     `overlap` tilts class 2 towards class 1 (0 in the law: the classes are orthogonal).
