@@ -24,7 +24,7 @@ ZERO = 1e-10  # curvatures below, in units of alpha, are 0
 
 
 class Census(Params):
-    """Least squares on grad F = 0 from `starts` Gaussian features of all sizes between the branches.
+    """Least squares on grad F = 0 from `starts` Gaussian features, each class of a random size in each coordinate.
 
     lambda is `fraction` of the smallest lambda_c(x_k); beyond 1 larger classes have no orthogonal critical points.
     """
@@ -71,7 +71,8 @@ def critical_points(p: Census, stream: Stream, *, shake: float = 0.0) -> dict[st
 def _census(p: Census, words: tuple[int, ...], replicate: int, shake: float) -> dict[str, np.ndarray]:
     rng = Stream.bound(np.array(words, dtype=np.uint32), replicate).numpy("starts")
     n, lam = sum(p.sizes), p.tau * p.alpha
-    reach = np.exp(rng.uniform(np.log(0.1 * p.tau), np.log(2 / p.tau), (p.starts, 1, 1)))
+    low, high = np.log(0.1 * p.tau), np.log(2 / p.tau)  # branches lie between tau x and 1/tau
+    reach = np.exp(rng.uniform(low, high, (p.starts, len(p.sizes), p.dim))).repeat(p.sizes, axis=1)
     starts = np.sqrt(reach / (p.alpha * n)) * rng.standard_normal((p.starts, n, p.dim))
     Z, residual, start, curvature = _converged(p, starts, np.arange(p.starts), lam)
     size = np.abs(curvature)
