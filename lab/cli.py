@@ -7,9 +7,12 @@ Exit status: 0 as expected, 1 otherwise, 2 bad input, 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -193,8 +196,10 @@ def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
         from lab.commands.studies import run_one
 
         prog = os.path.basename(sys.argv[0]) or study.id
-        options = tyro.cli(RunOptions, args=_one_set_each(words), prog=prog, description=study.title or None,
-                           config=(tyro.conf.FlagCreatePairsOff,))  # fmt: skip
+        options = _in_one_sentence(prog, lambda: tyro.cli(
+            RunOptions, args=_one_set_each(words), prog=prog, description=study.title or None,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        ))  # fmt: skip
         return run_one(study, options)
 
     return _guarded(command, "run")
@@ -205,11 +210,25 @@ def _parsed(words: list[str]) -> Any:
     if not words[0].startswith("-") and words[0] not in COMMANDS:
         raise nearest("command", words[0], COMMANDS)
     # Options are parsed into objects and run afterwards: the parser would take a ValueError of ours for one of its own.
-    return tyro.extras.subcommand_cli_from_dict(
+    return _in_one_sentence(f"lab {words[0]}", lambda: tyro.extras.subcommand_cli_from_dict(
         COMMANDS, prog="lab", description="Laws of deep-learning theory: checked, refuted or left undecided.",
         args=_one_set_each(words),
         config=(tyro.conf.FlagCreatePairsOff,),
-    )  # fmt: skip
+    ))  # fmt: skip
+
+
+def _in_one_sentence(command: str, parse: Callable[[], Any]) -> Any:
+    """What `parse` returns; the parser's complaint, a box of many lines, becomes the usual sentence."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return parse()
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines() if line[:1] not in "╭╰"]
+        complaint = " ".join(itertools.takewhile(lambda line: line.strip("─"), lines))
+        raise InputError(f"{complaint or 'these words are not understood'}; `{command} --help` says what is") from None
 
 
 def _one_set_each(words: list[str]) -> list[str]:
