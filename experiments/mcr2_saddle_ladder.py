@@ -22,7 +22,7 @@ from lab.data.fusion_frames import aligned_frame, polygon_frame
 from lab.plot import COLOURS, verdict_note
 from lab.systems.mcr2 import theory
 from lab.systems.mcr2.laws.fusion_frames import CRITICAL_POINT_INDEX, CRITICAL_POINTS, LOCAL_MAXIMA
-from lab.systems.mcr2.laws.value_ladder import VALUE_LADDER
+from lab.systems.mcr2.laws.maxima import VALUE_LADDER
 
 MARKS = {
     "orthogonal": ("s", COLOURS[0], "orthogonal classes"),

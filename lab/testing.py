@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -77,8 +77,10 @@ def _points(law: Law, count: int, seed: int, found: list[str]) -> list[Params]:
     points = list(law.examples[:count])
     try:
         if law.expected != "refuted":
-            fixed: dict[str, Any] = dict(points[0].static()) if points and law.plan.measurement.runs == "jax" else {}
-            points += [law.params.sample(rng, fixed) for _ in range(max(0, count - len(points)))]
+            while len(points) < count:
+                # one shape for a JAX measurement: every further one would be compiled
+                fixed = dict(points[0].static()) if points and law.plan.measurement.runs == "jax" else {}
+                points.append(law.params.sample(rng, fixed))
     except ValueError as error:
         found.append(f"its domain cannot be sampled: {error}")
     for p in points:

@@ -1,9 +1,9 @@
-"""All critical points: a census by least squares, and the fusion frames that its points are."""
+"""All critical points: those of a census by least squares are fusion frames, and fusion frames are critical."""
 
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 import numpy as np
 from pydantic import model_validator
@@ -16,6 +16,7 @@ from lab.objectives import coding_rate
 from lab.params import Ge, Le, LogScale, MaxLen, MinLen, Params
 from lab.streams import Stream
 from lab.systems.mcr2 import dynamics, theory
+from lab.systems.mcr2.laws.escape import CriticalPoint, assemble
 
 DERIVED = "derived for this laboratory; not found in arXiv:2406.01909"
 
@@ -324,4 +325,67 @@ CRITICAL_POINT_INDEX = Law(
     controls={"overlap ignored": but(predict=lambda p, data: _each(p, data, _orthogonal_index, 0))},
     examples=CRITICAL_POINTS.examples,
     draws=CRITICAL_POINTS.draws,
+)
+
+
+# ---------------------------------------------------------------------- frames built on purpose
+
+
+@measurement
+def built_gradient(p: CriticalPoint, stream, *, turn: float = 0.0, own_fraction: bool = False):
+    """Norm of grad F, over sqrt(alpha), at ``Z_k = sum_j sqrt(x_k t_j/theta_j) V_kj B_kj^T W_j^T``, random V and W.
+
+    `turn` rotates the first class by this angle in two of the coordinates; `own_fraction` writes x_k for theta_1.
+    """
+    Z, lam = assemble(p, stream)
+    if own_fraction:
+        Z = Z * np.sqrt(p.theta[0] / np.repeat(np.array(p.sizes) / sum(p.sizes), p.sizes))[:, None]
+    if turn and p.dim > 1:
+        Z[: p.sizes[0], :2] @= np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    slope = coding_rate.regularised_rate_reduction_gradient(Z, p.sizes, eps=p.eps, lam=lam)
+    return {"gradient": float(np.linalg.norm(slope)) / np.sqrt(p.alpha)}
+
+
+def _reduced_values(p: CriticalPoint) -> np.ndarray:
+    """alpha t_j of each eigenspace, repeated by its dimension."""
+    tau = p.lam / p.alpha
+    roots = [
+        (theory.u_plus if s.sign == "+" else theory.u_minus)(t, tau) for s, t in zip(p.spaces, p.theta, strict=True)
+    ]
+    return np.repeat(roots, [space.dim for space in p.spaces])
+
+
+def gradient_rounding(p: CriticalPoint) -> float:
+    """gradients Z(M^-1 - A_k - tau) in units of sqrt(alpha): products and inverses of matrices of size N + d and
+    condition 1 + u/theta, times the norm of sqrt(alpha) Z; roots off by 64/sqrt(1 - tau/tau_c)"""
+    u = _reduced_values(p)
+    condition = 1 + float(np.max(u) / np.min(p.theta))
+    return ((sum(p.sizes) + p.dim) * condition + 64 / np.sqrt(1 - p.tau_fraction)) * float(np.sqrt(np.sum(u)))
+
+
+def penalty_gradient(p: CriticalPoint) -> float:
+    """The gradient of the penalty alone, which the rates must balance."""
+    return p.lam / p.alpha * float(np.sqrt(np.sum(_reduced_values(p))))
+
+
+FRAMES_ARE_CRITICAL = Law(
+    id="mcr2/fusion-frames-are-critical",
+    source=Source(DERIVED),
+    statement="""
+    Conversely every weighted tight fusion frame gives a critical point: with sum_k x_k P_kj = theta_j I on orthogonal
+    spaces E_j and alpha t_j = u_+-(theta_j, tau), grad F = 0 at Z_k = sum_j sqrt(x_k t_j/theta_j) V_kj B_kj^T W_j^T
+    (B_kj a basis of P_kj, V_kj and W_j with orthonormal columns). Tried: classes on one space; three lines at 120
+    degrees; lines that close the 3:4:5 triangle at double angles; four lines in a plane; the lines and the planes of a
+    simplex in three dimensions; each alone or beside an eigenspace of other classes.
+    """,
+    params=CriticalPoint,
+    predict=lambda p: 0.0,
+    measure=built_gradient,
+    claim=Equality(of="gradient", rounding=gradient_rounding, scale=penalty_gradient),
+    controls={
+        "a line turned by a degree": but(measure=partial(built_gradient, turn=np.pi / 180)),
+        "x_k in place of theta": but(measure=partial(built_gradient, own_fraction=True)),
+    },
+    examples=tuple(CriticalPoint(frame=frame) for frame in get_args(CriticalPoint.model_fields["frame"].annotation)),
+    draws=Draws(shapes=8, values=6),
 )

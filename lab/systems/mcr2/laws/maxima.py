@@ -1,17 +1,19 @@
-"""How high the objective goes: its global maximum, as corrected and as printed, and how it moves with lambda."""
+"""How high the objective goes: its global maximum, how that moves with lambda, and where ascent ends instead."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
+from pydantic import model_validator
 
 from lab.claims import Equality
 from lab.data.subspaces import haar, orthogonal_blocks
 from lab.law import Draws, Law, Source, but
 from lab.measure import measurement
-from lab.params import Ge, Le, LogScale, MaxLen, MinLen, Params
+from lab.objectives import coding_rate
+from lab.params import Ge, Le, LogScale, MaxLen, MinLen, Params, Traced
 from lab.systems.mcr2 import theory
 from lab.systems.mcr2.dynamics import Maxima, maximise
 
@@ -49,10 +51,10 @@ class Published(Regularised):
     fraction: Annotated[float, Ge(0.02), Le(1.0)] = 0.5
 
 
-def filled_ranks(sizes: tuple[int, ...], dim: int, classes: int) -> list[int]:
-    """Ranks when the `classes` smallest classes are given all the room they can use, smallest first."""
+def filled_ranks(sizes: tuple[int, ...], dim: int, order) -> list[int]:
+    """Ranks when the classes in `order` are given all the room that they can use, one after the other."""
     ranks, room = [0] * len(sizes), dim
-    for k in sorted(range(len(sizes)), key=lambda k: sizes[k])[:classes]:
+    for k in order:
         ranks[k] = min(sizes[k], room)
         room -= ranks[k]
     return ranks
@@ -64,15 +66,14 @@ def _climb(p: Regularised, rng: np.random.Generator, lam: float, random: int) ->
     The latter are orthogonal blocks with squared singular values (1-x)/lambda, above those of any critical point, and
     a generic perturbation of relative size 1e-3.
     """
-    n, tau = sum(p.sizes), lam / p.alpha
+    n = sum(p.sizes)
     reach = np.sqrt(np.geomspace(0.1, 10, random) / lam / max(n, p.dim))
     starts = [scale * rng.standard_normal((n, p.dim)) for scale in reach]
+    order = np.argsort(p.sizes, kind="stable")
     for classes in range(1, len(p.sizes) + 1):
-        ranks = filled_ranks(p.sizes, p.dim, classes)
+        ranks = filled_ranks(p.sizes, p.dim, order[:classes])
         left = [haar(rng, size, rank) for size, rank in zip(p.sizes, ranks, strict=True)]
-        values = [
-            np.full(rank, np.sqrt((1 - size / n) / tau / p.alpha)) for size, rank in zip(p.sizes, ranks, strict=True)
-        ]
+        values = [np.full(rank, np.sqrt((1 - size / n) / lam)) for size, rank in zip(p.sizes, ranks, strict=True)]
         Z = orthogonal_blocks(haar(rng, p.dim), left, values)
         starts.append(Z + 1e-3 * np.linalg.norm(Z) / np.sqrt(Z.size) * rng.standard_normal(Z.shape))
     return maximise(starts, p.sizes, eps=p.eps, lam=lam)
@@ -98,19 +99,15 @@ def published_maximum(p: Published) -> float:
 
 
 def _value_of(p: Regularised, ranks) -> float:
-    """F at orthogonal blocks of these ranks on their upper branches, where those exist."""
+    """F at orthogonal blocks of these ranks, where they are worth anything."""
     x = np.array(p.sizes) / sum(p.sizes)
     return float(np.sum(np.array(ranks) * theory.class_value(x, p.tau)))
 
 
 def largest_first(p: Regularised) -> float:
     """The same filling in the opposite order."""
-    order = sorted(range(len(p.sizes)), key=lambda k: -p.sizes[k])
-    ranks, room = [0] * len(p.sizes), p.dim
-    for k in order:
-        ranks[k] = min(p.sizes[k], room) * (p.tau < theory.maxwell(p.sizes[k] / sum(p.sizes)))
-        room -= ranks[k]
-    return _value_of(p, ranks)
+    worth_it = [k for k in np.argsort(p.sizes)[::-1] if p.tau < theory.maxwell(p.sizes[k] / sum(p.sizes))]
+    return _value_of(p, filled_ranks(p.sizes, p.dim, worth_it))
 
 
 def room_for_all(p: Regularised) -> float:
@@ -123,10 +120,6 @@ def value_rounding(p: Regularised) -> float:
     max(N, d) with energy at most d u_+/x, u_+ < (1-x)/tau (ascent stops where the rounding of F hides progress)"""
     energy = p.dim * sum(p.sizes) / min(p.sizes) / p.tau
     return (1 + len(p.sizes)) * theory.rate_rounding(p.dim, energy)
-
-
-def at_least_a_nat(p: Regularised) -> float:
-    return max(predicted_maximum(p), 1.0)
 
 
 GLOBAL_MAXIMUM = Law(
@@ -147,7 +140,7 @@ GLOBAL_MAXIMUM = Law(
     params=Regularised,
     predict=predicted_maximum,
     measure=highest,
-    claim=Equality(of="maximum", over="max", rounding=value_rounding, scale=at_least_a_nat),
+    claim=Equality(of="maximum", over="max", rounding=value_rounding, scale=lambda p: max(1.0, predicted_maximum(p))),
     controls={
         "largest classes first": but(predict=largest_first),
         "classes need not share R^d": but(predict=room_for_all),
@@ -244,4 +237,161 @@ ENVELOPE = Law(
     },
     examples=(Regularised(), Regularised(sizes=(4, 8, 18), dim=8, eps=0.5**0.5)),
     draws=Draws(shapes=6, values=1),
+)
+
+
+# ---------------------------------------------------------------------- where gradient ascent ends
+
+
+class Start(Params):
+    """Three classes of `first`, `second` and the remaining of `n` samples; ascent from Gaussian features.
+
+    The entries of the start have variance `energy`/(alpha n): `energy` is the mean reduced squared singular value of
+    all samples together, of which class k has the share x_k. lambda is `fraction` of the smallest lambda_c(x_k), that
+    of the largest class. F is recorded at the start and `records` times on the way (a divisor of `steps`).
+    """
+
+    dim: Annotated[int, Ge(1), Le(8)] = 4
+    n: Annotated[int, Ge(3), Le(30)] = 14
+    first: Annotated[int, Ge(1), Le(28), Traced()] = 2
+    second: Annotated[int, Ge(1), Le(28), Traced()] = 5
+    eps: Annotated[float, Ge(0.05), Le(5.0), LogScale()] = 0.5
+    fraction: Annotated[float, Ge(0.1), Le(3.0), LogScale()] = 0.5
+    energy: Annotated[float, Ge(0.03), Le(1000.0), LogScale()] = 100.0
+    steps: Annotated[int, Ge(100)] = 3000
+    records: Annotated[int, Ge(1)] = 1
+
+    @model_validator(mode="after")
+    def _three_classes(self) -> Self:
+        if self.first + self.second >= self.n:
+            raise ValueError(f"first+second={self.first + self.second} must be below n={self.n}; raise n or lower them")
+        return self
+
+    @property
+    def sizes(self) -> tuple:
+        return (self.first, self.second, self.n - self.first - self.second)
+
+    @property
+    def alpha(self):
+        return self.dim / (self.n * self.eps**2)
+
+    @property
+    def x(self) -> np.ndarray:
+        return np.array(self.sizes) / self.n
+
+    @property
+    def tau(self) -> float:
+        return self.fraction * float(np.min(theory.spinodal(self.x)))
+
+
+SMALL_GRADIENT = 1e-8  # of F by sqrt(alpha) Z: below it an ascent counts as converged
+
+
+@measurement(runs="jax")
+def ascent_limit(p: Start, stream, *, weight: float = 1.0):
+    """Where gradient ascent from a Gaussian start ends: what each class is worth there, per direction it kept.
+
+    `worth` holds (F(Z) - F(Z without class k))/r_k for each class, r_k counted as singular values that stayed, and
+    last what those differences leave unexplained of F(Z). `judged` marks classes that kept rank, where the gradient
+    vanished. `path`, `path_steps` record F along the way. `weight` multiplies lambda (1 in the law).
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from lab.systems.mcr2.dynamics import gradient_ascent
+
+    sizes = jnp.stack([jnp.asarray(size) for size in p.sizes])
+    x = sizes / p.n
+    lam = weight * p.fraction * p.alpha * jnp.min((1 - jnp.sqrt(x)) / (1 + jnp.sqrt(x)))
+    label = jnp.sum(jnp.arange(p.n)[:, None] >= jnp.cumsum(sizes)[:2], axis=1)
+    member = jax.nn.one_hot(label, 3, dtype=float)
+    start = jnp.sqrt(p.energy / (p.alpha * p.n)) * jax.random.normal(stream.jax("start"), (p.n, p.dim))
+    run = gradient_ascent(start, member, eps=p.eps, lam=lam, steps=p.steps, records=p.records)
+
+    value = run.value[-1]
+    others = (1 - member.T)[:, :, None] * run.Z
+    without = coding_rate.regularised_rate_reduction(others, member, eps=p.eps, lam=lam)
+    ranks = jnp.sum(run.spectrum[-1] > 1e-8 * jnp.sqrt(x)[:, None], axis=1)
+    converged = run.gradient_norm[-1] <= SMALL_GRADIENT * jnp.sqrt(p.alpha)
+    worth = jnp.append((value - without) / jnp.maximum(ranks, 1), value - jnp.sum(value - without))
+    return {
+        "worth": worth, "judged": converged & jnp.append(ranks > 0, True), "value": value, "ranks": ranks,
+        "converged": converged, "gradient": run.gradient_norm[-1], "path": run.value, "path_steps": run.step_number,
+    }  # fmt: skip
+
+
+def _heights(p: Start, branch) -> np.ndarray:
+    exists = theory.nonzero_branch_exists(p.x, p.tau)
+    u = np.where(exists, branch(p.x, p.tau, where=exists), 0.0)
+    return np.append(theory.direction_value(u, p.x, p.tau), 0.0)
+
+
+def rung_heights(p: Start) -> np.ndarray:
+    """h(u_+(x_k, tau)) for each class, and nothing unexplained; a class beyond its spinodal is worth nothing."""
+    return _heights(p, theory.u_plus)
+
+
+def distance_to_limit(p: Start) -> float:
+    """F is quadratic around its limit: a gradient g leaves Z within g/gap of it, F within g^2/(2 gap), and F without
+    class k, whose curvature is below 9/8 + tau, within (9/8 + tau)(g/gap)^2/2; the gap is the smallest nonzero
+    curvature |tau|, 4u|h''(u)|, (u+w)/((1+u)(1+w)) at any maximum, in units of alpha"""
+    exists = theory.nonzero_branch_exists(p.x, p.tau)
+    u = theory.u_plus(p.x[exists], p.tau)
+    pairs = (u[:, None] + u) / (1 + u[:, None]) / (1 + u)
+    own = -4 * u * theory.direction_curvature(u, p.x[exists])
+    gap = float(np.min(np.concatenate([[p.tau], own, pairs.ravel()])))
+    return 4 * (9 / 8 + p.tau) / 2 * (SMALL_GRADIENT / gap) ** 2
+
+
+def limit_rounding(p: Start) -> float:
+    """rounding of four values of F, each one log-determinant of the whole and three of classes with energy at most
+    d u_+/x"""
+    return 4 * 4 * theory.rate_rounding(p.dim, p.dim / float(p.x.min()) / p.tau)
+
+
+def rung_scale(p: Start) -> float:
+    """The value of a direction of the smallest class, the highest step of the ladder, at least a hundredth of a nat."""
+    return max(0.01, float(np.max(np.abs(rung_heights(p)))))
+
+
+VALUE_LADDER = Law(
+    id="mcr2/value-ladder",
+    source=Source(DERIVED),
+    statement="""
+    From almost every start (lambda not exactly a spinodal) gradient ascent on F ends at a height
+
+        F = sum_k r_k h(u_+(x_k, tau); x_k, tau),   integers 0 <= r_k <= min(N_k, d), sum_k r_k <= d,
+
+    a ladder whose steps may be negative (between tau_* and tau_c), and nowhere else. Which rung depends on the start;
+    the highest need not be reached. Measured per class: what removing it costs, per singular value that it kept, must
+    be h(u_+(x_k, tau)), and together these must add up to F. Runs whose gradient has not vanished are not judged.
+    """,
+    params=Start,
+    predict=rung_heights,
+    measure=ascent_limit,
+    claim=Equality(
+        of="worth", given="judged", rounding=limit_rounding, finite_size=distance_to_limit, scale=rung_scale
+    ),
+    controls={
+        "regulariser without 1/2": but(measure=partial(ascent_limit, weight=2.0)),
+        "rungs of the lower branch": but(predict=lambda p: _heights(p, theory.u_minus)),
+        "one step for all classes": but(predict=lambda p: np.append(np.full(3, rung_heights(p)[:3].mean()), 0.0)),
+    },
+    draws=Draws(shapes=1, values=40),
+)
+
+BENIGN_IS_GLOBAL_PRINTED = VALUE_LADDER.printed(
+    "mcr2/benign-is-global-printed",
+    source=Source(W24, "a common reading of 'benign landscape'; the paper claims strict saddles, not this"),
+    at=(Start(dim=8, n=30, first=4, second=8, eps=0.5**0.5, fraction=0.5),),
+    predict=lambda p: theory.global_maximum(p.sizes, p.dim, eps=p.eps, lam=p.tau * p.alpha).value,
+    claim=Equality(of="value", given="converged", rounding=limit_rounding, finite_size=distance_to_limit),
+    statement="""
+    As often read: since every critical point is a local maximum or a strict saddle, gradient ascent from a random start
+    reaches the global maximum of F.
+
+    It reaches a local one. With d = 8, N = (4, 8, 18), eps^2 = 1/2 and lambda at half of the published bound, 24 of 24
+    runs from Gaussian starts (energies 1, 10, 100) end at 52 to 87 % of the maximum 3.98297; and Z = 0 is a local
+    maximum for every lambda > 0. What holds instead: mcr2/value-ladder.
+    """,
 )
