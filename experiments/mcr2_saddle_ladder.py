@@ -153,7 +153,8 @@ def draw(axes, rows, verdicts):
     gaps = []
     for i, (one_sheet, (_, index, miss)) in enumerate(found.items()):
         shift = (i - (len(found) - 1) / 2) / (1.6 * len(found))
-        error.plot(index + shift, np.clip(miss, 1e-17, 0.1), ".", markersize=3, color=COLOURS[i % 7], alpha=0.5)
+        error.plot(index + shift, np.clip(miss, 1e-17, 0.1), ".", markersize=3, color=COLOURS[i % 7], alpha=0.5,
+                   rasterized=True)  # fmt: skip
         for one in np.unique(index):
             gaps += np.diff(np.sort([v for (j, _), (v, _) in atlas(*one_sheet).items() if j == one])).tolist()
     total, missed = sum(len(m) for *_, m in found.values()), sum(int(np.sum(m > 1e-9)) for *_, m in found.values())

@@ -1,6 +1,8 @@
 """Rows on disk survive bit by bit; what is broken, stale or of another revision is not mistaken for a row."""
 
 import json
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -270,3 +272,30 @@ def test_keys_depend_on_values_and_not_on_how_they_were_written():
     assert a.key == b.key
     with pytest.raises(InputError, match="replicate=-1 must be a whole number"):
         items(plan(everything), [Odd()], [-1], 0)
+
+
+BRIEF = """
+import sys
+from lab.measure import measurement, plan
+from lab.params import Params
+from lab.sweeps.engine import Engine
+
+class Point(Params):
+    x: float = 1.0
+
+@measurement
+def drawn(p, stream):
+    return {"v": stream.numpy("v").random(4), "w": p.x}
+
+Engine(store=sys.argv[1]).measure(plan(drawn), [Point(x=x) for x in (1.0, 2.0)], range(200))
+raise SystemExit(3)
+"""
+
+
+def test_a_process_that_ends_right_after_reading_ends_as_it_should(tmp_path):
+    """Reading with pyarrow's threads left a pool that aborted the interpreter at its end, three times in five."""
+    script = tmp_path / "brief.py"
+    script.write_text(BRIEF)
+    command = [sys.executable, str(script), str(tmp_path / "rows")]
+    assert [subprocess.run(command, check=False).returncode for _ in range(6)] == [3] * 6
+    assert len(list((tmp_path / "rows").glob("*.parquet"))) == 1

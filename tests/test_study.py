@@ -10,7 +10,7 @@ import pytest
 
 from lab import cli
 from lab.errors import InputError
-from lab.registry import study
+from lab.registry import studies, study
 
 FILE = Path(__file__).parent / "studies" / "spiked.py"
 SMALL = ["--set", "snr=0.3,1.0,2.0", "replicates=8"]
@@ -89,3 +89,11 @@ def test_bad_axes_measure_and_write_nothing(overrides, words, tmp_path):
 def test_unknown_preset_offers_the_known(tmp_path):
     with pytest.raises(InputError, match="smoke"):
         study(str(FILE)).run("smok", out=tmp_path / "x")
+
+
+@pytest.mark.parametrize("one", studies(), ids=lambda one: one.id)
+def test_every_preset_lies_in_its_domain(one):
+    assert "smoke" in one.presets
+    for preset in one.presets:
+        for law in one.laws:
+            assert one.grid(law, preset).requests(law.params)

@@ -97,7 +97,8 @@ class Store:
 
         try:
             with open(path, "rb") as file:  # not by name: a folder called x=1 would read as a partition
-                table = pq.read_table(file, page_checksum_verification=True)
+                # no threads: a process that ends soon after, a finished rerun say, was seen to abort in their pool
+                table = pq.read_table(file, page_checksum_verification=True, use_threads=False, pre_buffer=False)
             about = json.loads(table.schema.metadata[b"lab"])
             fresh = about["fingerprint"] == fingerprint
             rows = _unpack(table, about) if fresh else {}

@@ -27,6 +27,7 @@ __all__ = [
     "hessian",
     "hessian_index",
     "maximise",
+    "symmetric_eigen",
 ]
 
 
@@ -219,6 +220,23 @@ def hessian(Z, classes, *, eps: float, lam: float) -> np.ndarray:
     return 0.5 * (matrix + matrix.mT)
 
 
+def symmetric_eigen(matrices) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (..., n), ascending, and eigenvectors (..., n, n) of symmetric matrices (..., n, n).
+
+    LAPACK's divide-and-conquer routine, which numpy calls, was seen to give up on a finite 27 x 27 matrix; such a batch
+    is solved matrix by matrix with the QR routine.
+    """
+    matrices = np.asarray(matrices)
+    try:
+        values, vectors = np.linalg.eigh(matrices)
+    except np.linalg.LinAlgError:
+        from scipy.linalg import eigh
+
+        flat = [eigh(one, driver="ev") for one in matrices.reshape(-1, *matrices.shape[-2:])]
+        values, vectors = (np.stack(part) for part in zip(*flat, strict=True))
+    return values.reshape(matrices.shape[:-1]), vectors.reshape(matrices.shape)
+
+
 def hessian_index(Z, classes, *, eps: float, lam: float, threshold: float = 1e-8) -> np.ndarray:
     """Number of Hessian eigenvalues above ``threshold * alpha``, shape (...).
 
@@ -226,7 +244,7 @@ def hessian_index(Z, classes, *, eps: float, lam: float, threshold: float = 1e-8
     a spinodal, where positive curvatures fall below it.
     """
     count, dim = np.shape(Z)[-2:]
-    values = np.linalg.eigvalsh(hessian(Z, classes, eps=eps, lam=lam))
+    values = symmetric_eigen(hessian(Z, classes, eps=eps, lam=lam))[0]
     return np.sum(values > threshold * dim / (count * eps**2), axis=-1)
 
 
@@ -270,7 +288,7 @@ def critical_points(
         running = running[(size[running] > 0.01 * tolerance) & (damping[running] < 1e8)]
         if running.size == 0:
             break
-        values, vectors = np.linalg.eigh(hessian(Y[running] / unit, classes, eps=eps, lam=lam) / unit**2)
+        values, vectors = symmetric_eigen(hessian(Y[running] / unit, classes, eps=eps, lam=lam) / unit**2)
         # damping proportional to the squared residual keeps convergence quadratic on degenerate manifolds
         mu = damping[running, None] * np.minimum(size[running, None], 1.0) ** 2 + 1e-24
         coordinates = (r[running, None, :] @ vectors)[:, 0]

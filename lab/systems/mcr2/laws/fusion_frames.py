@@ -93,20 +93,10 @@ def _census(p: Census, words: tuple[int, ...], replicate: int, shake: float) -> 
 
 
 def _converged(p: Census, starts: np.ndarray, number: np.ndarray, lam: float):
-    """Points, residuals, numbers of their starts, curvatures; without starts on which LAPACK's eigensolver gives up.
-
-    It does so on rare finite symmetric matrices; the batch is then halved until the start is alone.
-    """
-    try:
-        found = dynamics.critical_points(starts, p.sizes, eps=p.eps, lam=lam)
-        curvature = np.linalg.eigvalsh(dynamics.hessian(found.Z, p.sizes, eps=p.eps, lam=lam)) / p.alpha
-        return found.Z, found.residual, number[found.start], curvature
-    except np.linalg.LinAlgError:
-        half = len(starts) // 2
-        if half == 0:
-            return starts[:0], np.zeros(0), number[:0], np.zeros((0, starts[0].size))
-        parts = [_converged(p, starts[part], number[part], lam) for part in (slice(half), slice(half, None))]
-        return tuple(np.concatenate(pair) for pair in zip(*parts, strict=True))
+    """Points, residuals, numbers of their starts, curvatures in units of alpha."""
+    found = dynamics.critical_points(starts, p.sizes, eps=p.eps, lam=lam)
+    curvature = dynamics.symmetric_eigen(dynamics.hessian(found.Z, p.sizes, eps=p.eps, lam=lam))[0] / p.alpha
+    return found.Z, found.residual, number[found.start], curvature
 
 
 # ---------------------------------------------------------------------- a point and its frames
