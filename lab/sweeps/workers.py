@@ -65,7 +65,7 @@ def work(payload: bytes, folder: str, device: str, about: dict[str, Any]) -> lis
 
     def write(rows: Any) -> None:
         here = provenance(device)
-        origin = {**about, "versions": here["versions"], "machine": here["machine"], "device": here["device"]}
+        origin = {**about, **{name: here[name] for name in ("versions", "cores", "device")}}
         store.write(task.plan, task.fingerprint, rows, origin, task.tag)
 
     for _ in kept(measure_items(task.plan, missing, device), write):
