@@ -21,7 +21,32 @@ __all__ = ["Crossover", "Limit", "Rate"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crossover(Claim):
+class _Curve(Claim):
+    """What claims along an axis have in common."""
+
+    along: str = ""
+    stated: Amount | None = None
+    axis: Callable[[Any], Any] | None = None
+
+    @property
+    def axis_name(self) -> str:
+        return self.along
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Extrapolated(_Curve):
+    """A curve judged by its extrapolation along the axis."""
+
+    order: float | Callable[[np.ndarray], np.ndarray] = 1.0
+    floor: Amount | None = None
+
+    @property
+    def statistical(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossover(_Curve):
     """A curve along an axis crosses a level at the predicted location.
 
     Attributes
@@ -45,24 +70,17 @@ class Crossover(Claim):
         Values of the axis in a check; a study's grid gives its own.
     """
 
-    along: str = ""
     level: Any = 0.5
     falling: bool = True
     sharp: bool = False
     over: Literal["mean", "each"] = "mean"
     shift: Callable[[Any], tuple[float, float]] | None = None
-    stated: Amount | None = None
-    axis: Callable[[Any], Any] | None = None
 
     kind: ClassVar[str] = "crossover"
 
     @property
     def statistical(self) -> bool:
         return self.over == "mean"
-
-    @property
-    def axis_name(self) -> str:
-        return self.along
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
         x, y = _curve(self, evidence)
@@ -105,7 +123,7 @@ class Crossover(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limit(Claim):
+class Limit(_Extrapolated):
     """Along an axis the measurement approaches the prediction.
 
     The deviation (ratio minus one, or difference) is fitted by ``d + a x**-order`` on all points and on the last
@@ -122,22 +140,9 @@ class Limit(Claim):
         Error of the measurement (a solver's, say); points whose deviation is below ten times it are dropped.
     """
 
-    along: str = ""
-    order: float | Callable[[np.ndarray], np.ndarray] = 1.0
     as_: Literal["ratio", "difference"] = "ratio"
-    floor: Amount | None = None
-    stated: Amount | None = None
-    axis: Callable[[Any], Any] | None = None
 
     kind: ClassVar[str] = "limit"
-
-    @property
-    def statistical(self) -> bool:
-        return True
-
-    @property
-    def axis_name(self) -> str:
-        return self.along
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
         x, y = _curve(self, evidence)
@@ -152,7 +157,7 @@ class Limit(Claim):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rate(Claim):
+class Rate(_Extrapolated):
     """Along an axis the measurement is a power law (or, `semilog`, an exponential) with the predicted exponent.
 
     The exponent is the limit of local slopes ``dlog|y| / dlog x`` (``dlog|y| / dx``), extrapolated as in `Limit`.
@@ -160,23 +165,10 @@ class Rate(Claim):
     slopes are those of the deviation from the limit, so a claimed order is itself tested.
     """
 
-    along: str = ""
-    order: float | Callable[[np.ndarray], np.ndarray] = 1.0
     semilog: bool = False
     deviation: bool = False
-    floor: Amount | None = None
-    stated: Amount | None = None
-    axis: Callable[[Any], Any] | None = None
 
     kind: ClassVar[str] = "rate"
-
-    @property
-    def statistical(self) -> bool:
-        return True
-
-    @property
-    def axis_name(self) -> str:
-        return self.along
 
     def accept(self, evidence: Evidence, predicted: Any) -> Acceptance:
         x, y = _curve(self, evidence)
