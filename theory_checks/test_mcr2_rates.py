@@ -327,3 +327,26 @@ def test_limits_of_the_thresholds():
 def test_input_outside_the_domain_never_yields_a_number(call):
     with pytest.raises(ValueError, match=r"must|exceeds"):
         call()
+
+
+def test_limits_of_large_and_small_distortion_in_high_precision():
+    """Leading term and slope against 60-digit determinants, at distortions that float64 cannot resolve."""
+    mpmath.mp.dps = 60
+    rng, sizes, ranks, dim = np.random.default_rng(5), (2, 3, 3), (1, 2, 1), 4
+    # small integers: the ranks are exact, where float64 products of factors would have rank 4 in 60 digits
+    pairs = zip(sizes, ranks, strict=True)
+    Z = np.concatenate([rng.integers(-3, 4, (n, r)) @ rng.integers(-3, 4, (r, dim)) for n, r in pairs]).astype(float)
+
+    def reduction(c):
+        whole, parts, start = mpmath.matrix(Z.tolist()), mpmath.mpf(0), 0
+        total = mpmath.log(mpmath.det(mpmath.eye(dim) + c / len(Z) * whole.T * whole)) / 2
+        for n in sizes:
+            rows = mpmath.matrix(Z[start : start + n].tolist())
+            parts += mpmath.mpf(n) / (2 * len(Z)) * mpmath.log(mpmath.det(mpmath.eye(dim) + c / n * rows.T * rows))
+            start += n
+        return total - parts
+
+    c = mpmath.mpf(10) ** -20
+    assert float(4 * reduction(c) / c**2) == pytest.approx(theory.between_class_variance(Z, sizes), rel=1e-14)
+    growth = (reduction(mpmath.mpf(10) ** 22) - reduction(mpmath.mpf(10) ** 20)) / mpmath.log(10)  # eps falls tenfold
+    assert float(growth) == pytest.approx(theory.rank_slope(sizes, ranks, 4), abs=1e-14)

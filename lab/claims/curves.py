@@ -35,9 +35,13 @@ class _Curve(Claim):
 
 @dataclass(frozen=True, kw_only=True)
 class _Extrapolated(_Curve):
-    """A curve judged by its extrapolation along the axis."""
+    """A curve judged by its extrapolation along the axis.
+
+    `rounding` is the relative error of each value in units of the machine epsilon (default 1); the fit carries it on.
+    """
 
     order: float | Callable[[np.ndarray], np.ndarray] = 1.0
+    rounding: Amount | None = None
     floor: Amount | None = None
 
     @property
@@ -134,6 +138,8 @@ class Limit(_Extrapolated):
     ----------
     order : number or function of x
         Exponent of the next term, or the term itself, such as ``lambda x: np.log(x) / x``.
+    rounding : number or function of (p), optional
+        Relative error of each value in units of the machine epsilon; default 1.
     as_ : "ratio" or "difference"
         Statements ``p ~ f(N)(1 + o(1))`` are about ratios.
     floor : function of (p), optional
@@ -149,7 +155,7 @@ class Limit(_Extrapolated):
         target = _along(predicted, x, y)
         ratio = self.as_ == "ratio"
         deviation = y / target - 1 if ratio else y - target
-        noise = evidence.epsilon * (np.abs(y) + np.abs(target)) / (np.abs(target) if ratio else 1.0)
+        noise = _rounding(self, evidence) * (np.abs(y) + np.abs(target)) / (np.abs(target) if ratio else 1.0)
         fit = _extrapolate(self, evidence, x, deviation, noise)
         centre = 1.0 if ratio else 0.0
         fit = fit._replace(limit=centre + fit.limit)
@@ -175,7 +181,7 @@ class Rate(_Extrapolated):
         exponent, target = predicted, np.zeros(())
         if self.deviation:
             exponent, target = predicted["rate"], _along(predicted["limit"], x, y)
-        noise = evidence.epsilon * (np.abs(y) + np.abs(target))
+        noise = _rounding(self, evidence) * (np.abs(y) + np.abs(target))
         fit = _extrapolate(self, evidence, x, y - target, noise, slopes=True)
         exponent = np.broadcast_to(np.asarray(exponent, dtype=float), fit.limit.shape)
         return _fitted(self, evidence, exponent, fit, None)
@@ -205,6 +211,8 @@ def _along(predicted: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     target = np.asarray(predicted(x) if callable(predicted) else predicted, dtype=float)
     if target.ndim == 0:
         return target
+    if target.ndim > 1 and target.shape[:2] == (y.shape[1], x.size):  # one curve per replicate, from its situation
+        return np.moveaxis(target, 1, 0)
     if target.shape[0] != x.size:
         raise InputError(f"predict gave {target.shape[0]} values along an axis of {x.size}; return one per axis value")
     return target.reshape(target.shape[:1] + (1,) + target.shape[1:] + (1,) * (y.ndim - target.ndim - 1))
@@ -255,6 +263,12 @@ def _second_difference(x: np.ndarray, y: np.ndarray, j: int) -> float:
     j = min(max(j, 1), x.size - 2)
     left, right = (y[j] - y[j - 1]) / (x[j] - x[j - 1]), (y[j + 1] - y[j]) / (x[j + 1] - x[j])
     return float(2 * (right - left) / (x[j + 1] - x[j - 1]))
+
+
+def _rounding(claim: Any, evidence: Evidence) -> float:
+    """Relative error of each value."""
+    units = 1.0 if claim.rounding is None else float(np.max(amount(claim.rounding, evidence.p, None)))
+    return units * evidence.epsilon
 
 
 class _Fit(NamedTuple):

@@ -23,6 +23,7 @@ from lab.systems.mcr2.laws.rates import (
     TWO_LINES_GAP,
     ZERO_RATE_REDUCTION,
 )
+from lab.systems.mcr2.laws.scales import RANK_SLOPE, SCALE_ASYMPTOTICS
 from lab.systems.mcr2.laws.thresholds import (
     BASIN_SEPARATRIX,
     CRITICAL_SINGULAR_VALUES,
@@ -51,9 +52,11 @@ __all__ = [
     "NONNEGATIVITY",
     "ORTHOGONAL_UPPER_BOUND",
     "RANK_RANGE_PRINTED",
+    "RANK_SLOPE",
     "RATE_CURVATURE",
     "RATE_IDENTITIES",
     "SADDLE_INDEX",
+    "SCALE_ASYMPTOTICS",
     "SMOOTHNESS",
     "SPINODAL",
     "SPINODAL_PRINTED",

@@ -2,6 +2,7 @@
 
 ========================  =============================================================================
 `rates`                   bounds on coding rates
+`scales`                  limits of very large and very small distortion
 `derivatives`             curvature of the rate and of the objective, steps that never descend
 `thresholds`              one direction: value h, branches u_plus and u_minus, spinodal, Maxwell point
 `maxima`                  global maximum (corrected and as printed), ladder of local maximal values
@@ -71,6 +72,7 @@ from lab.systems.mcr2.theory.rates import (
     rate_rounding,
     two_lines_gap,
 )
+from lab.systems.mcr2.theory.scales import between_class_variance, rank_slope
 from lab.systems.mcr2.theory.thresholds import (
     direction_curvature,
     direction_slope,
@@ -91,6 +93,7 @@ __all__ = [
     "GlobalMaximum",
     "ValueLadder",
     "ascent_map",
+    "between_class_variance",
     "branch_value",
     "class_value",
     "direction_curvature",
@@ -119,6 +122,7 @@ __all__ = [
     "parting_escape",
     "published_global_maximum",
     "published_multiplier_bound",
+    "rank_slope",
     "rate_bounds_unit_norm",
     "rate_curvature",
     "rate_curvature_range",
