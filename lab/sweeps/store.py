@@ -96,9 +96,10 @@ class Store:
         import pyarrow.parquet as pq
 
         try:
-            with open(path, "rb") as file:  # not by name: a folder called x=1 would read as a partition
-                # no threads: a process that ends soon after, a finished rerun say, was seen to abort in their pool
-                table = pq.read_table(file, page_checksum_verification=True, use_threads=False, pre_buffer=False)
+            # By content, in one thread: a folder called x=1 in a name would read as a partition, and a process that
+            # ends right after reading (a finished rerun, say) was seen to abort while a thread of pyarrow's started.
+            content = pa.BufferReader(path.read_bytes())
+            table = pq.ParquetFile(content, page_checksum_verification=True, pre_buffer=False).read(use_threads=False)
             about = json.loads(table.schema.metadata[b"lab"])
             fresh = about["fingerprint"] == fingerprint
             rows = _unpack(table, about) if fresh else {}
