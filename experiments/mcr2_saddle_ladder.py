@@ -29,11 +29,11 @@ MARKS = {
     "aligned": ("D", COLOURS[1], "classes that share lines"),
     "polygon": ("^", COLOURS[2], "a polygon in a plane"),
 }
-SHOWN = SIZES, DIM, FRACTION = (3, 3, 3), 3, 0.25  # the sheet that the figure shows; the others enter the last panel
+SHOWN = SIZES, DIM, FRACTION = (3, 3, 3), 3, 0.25  # the setting that the figure shows; the others enter the last panel
 
 
-def sheets(starts, replicates, dim3, dim2):
-    """Census grids: the shown sheet, and others with `dim3`, `dim2` pairs (class sizes, fractions of lambda_c)."""
+def settings(starts, replicates, dim3, dim2):
+    """Census grids: the shown setting, and others with `dim3`, `dim2` pairs (class sizes, fractions of lambda_c)."""
     shown = Grid(sizes=[SIZES], dim=DIM, fraction=FRACTION, starts=starts, replicates=replicates)
     for dim, (sizes, fractions) in ((3, dim3), (2, dim2)):
         shown += Grid(sizes=sizes, dim=dim, fraction=fractions, starts=starts, replicates=replicates)
@@ -41,7 +41,7 @@ def sheets(starts, replicates, dim3, dim2):
 
 
 def preset(starts, replicates, dim3, dim2, runs):
-    census = sheets(starts, replicates, dim3, dim2)
+    census = settings(starts, replicates, dim3, dim2)
     climbs = Grid(dim=DIM, n=sum(SIZES), first=SIZES[0], second=SIZES[1], fraction=FRACTION, steps=400, records=400,
                   energy=[0.1, 0.15, 0.2, 0.3], replicates=runs)  # fmt: skip
     return {law.id: census for law in (CRITICAL_POINTS, LOCAL_MAXIMA, CRITICAL_POINT_INDEX)} | {VALUE_LADDER.id: climbs}
@@ -95,7 +95,7 @@ def atlas(sizes: tuple[int, ...], dim: int, fraction: float) -> dict[tuple[int, 
 
 
 def census_points(rows):
-    """Points of the census, by sheet (class sizes, dimension, fraction): arrays of heights, indices, misses.
+    """Points of the census, by setting (class sizes, dimension, fraction): arrays of heights, indices, misses.
 
     The miss is the distance to the nearest level of the same index (infinite without one).
     """
@@ -115,8 +115,8 @@ def census_points(rows):
 def draw(axes, rows, verdicts):
     ladder, climb, error = axes
     found = census_points(rows)
-    sheet = SHOWN if SHOWN in found else next(iter(found))  # overrides on the command line may leave it out
-    levels = atlas(*sheet)
+    setting = SHOWN if SHOWN in found else next(iter(found))  # overrides on the command line may leave it out
+    levels = atlas(*setting)
     heights = np.array([v for v, _ in levels.values()])
     rungs = sorted({v for (index, _), (v, _) in levels.items() if index == 0})
     low, high = heights.min() - 0.06 * np.ptp(heights), heights.max() + 0.30 * np.ptp(heights)
@@ -125,12 +125,12 @@ def draw(axes, rows, verdicts):
         at = [(index, v) for (index, _), (v, one) in levels.items() if one == kind]
         ladder.plot(*np.transpose(at), marker, color=colour, markerfacecolor="white", markersize=8, markeredgewidth=1.2,
                     label=f"theory: {label}", zorder=2)  # fmt: skip
-    value, index, _ = found[sheet]
+    value, index, _ = found[setting]
     where, count = np.unique(np.stack([index, np.round(value, 9)], axis=1), axis=0, return_counts=True)
     ladder.scatter(*where.T, s=4 + 3 * np.log2(count), color="black", zorder=3,
                    label=f"census: {len(value)} points on {len(where)} of {len(levels)} levels")  # fmt: skip
     ladder.set(xlabel="index: directions of positive curvature", ylabel=r"$F$ (nats)", ylim=(low, high),
-               title=f"Critical points, {described(sheet)}")  # fmt: skip
+               title=f"Critical points, {described(setting)}")  # fmt: skip
     ladder.legend(loc="upper right")
 
     for v, _ in levels.values():
@@ -151,24 +151,24 @@ def draw(axes, rows, verdicts):
     climb.legend(loc="upper left")
 
     gaps = []
-    for i, (one_sheet, (_, index, miss)) in enumerate(found.items()):
+    for i, (one_setting, (_, index, miss)) in enumerate(found.items()):
         shift = (i - (len(found) - 1) / 2) / (1.6 * len(found))
         error.plot(index + shift, np.clip(miss, 1e-17, 0.1), ".", markersize=3, color=COLOURS[i % 7], alpha=0.5,
                    rasterized=True)  # fmt: skip
         for one in np.unique(index):
-            gaps += np.diff(np.sort([v for (j, _), (v, _) in atlas(*one_sheet).items() if j == one])).tolist()
+            gaps += np.diff(np.sort([v for (j, _), (v, _) in atlas(*one_setting).items() if j == one])).tolist()
     total, missed = sum(len(m) for *_, m in found.values()), sum(int(np.sum(m > 1e-9)) for *_, m in found.values())
     error.axhline(min(gaps), color="0.3", linewidth=0.8, linestyle="--")
     error.text(-0.4, min(gaps) * 1.6, "closest two levels of one index", fontsize=8)
     error.set(yscale="log", xlabel="index: directions of positive curvature", ylim=(4e-18, 1e3), xlim=(-0.5, None),
               ylabel="distance to nearest level of the same index (nats)",
-              title=f"{total} points, {len(found)} sheets: {missed} off the levels")  # fmt: skip
+              title=f"{total} points, {len(found)} settings: {missed} off the levels")  # fmt: skip
     notes = [verdict_note(verdicts, law.id) for law in STUDY.laws]
     error.text(0.02, 0.985, "\n".join(notes), transform=error.transAxes, va="top", fontsize=7.5)
 
 
-def described(sheet) -> str:
-    sizes, dim, fraction = sheet
+def described(setting) -> str:
+    sizes, dim, fraction = setting
     return rf"$N=({','.join(map(str, sizes))})$, $d={dim}$, $\lambda={fraction:g}\,\lambda_{{max}}$"
 
 
