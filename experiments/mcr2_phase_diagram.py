@@ -41,10 +41,14 @@ STUDY = Study(
 )  # fmt: skip
 
 
+def fraction(at):
+    """Class fraction x of a verdict's point."""
+    return at["first"] / at["n"]
+
+
 @STUDY.figure(ncols=3, size=(12.5, 4.2), width_ratios=(1.15, 1, 1))
 def draw(axes, rows, verdicts):
     phase, branch, error = axes
-    fraction = lambda at: at["first"] / at["n"]  # noqa: E731
 
     x = np.linspace(0.004, 0.66, 300)
     spinodal, maxwell = theory.spinodal(x), theory.maxwell(x)

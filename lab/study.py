@@ -190,7 +190,7 @@ class Study:
         from lab.plot import STYLE
 
         panels = dict(self._panels)
-        with mpl.rc_context(STYLE):  # type: ignore[arg-type]
+        with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # its stubs list every key as a literal
             figure = Figure(figsize=panels.pop("size", (6.4, 4.4)), layout="constrained")
             axes = figure.subplots(**panels)
             arguments = (axes, rows, verdicts)[: len(inspect.signature(self._draw).parameters)]

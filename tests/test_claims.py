@@ -155,6 +155,10 @@ def test_classification_without_a_boundary_excludes_an_error_rate():
     groups = [judged(claim, 1, label=[1]) for _ in range(48)]
     assert claim.law_level(groups).resolution == pytest.approx(1 - 1e-3 ** (1 / 48))
     assert claim.law_level([*groups, judged(claim, 1, label=[0])]).refuted
+    joint = Classification(of="label", resolve=0.15, joint=True)
+    triples = [judged(joint, np.ones(3), label=[[1, 1, 1]]) for _ in range(48)]
+    # three labels of one point count once
+    assert joint.law_level(triples).resolution == pytest.approx(1 - 1e-3 ** (1 / 48))
 
 
 # ---------------------------------------------------------------------- Crossover

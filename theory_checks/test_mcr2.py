@@ -135,6 +135,21 @@ def test_ascent_from_gaussian_starts_ends_on_the_ladder_below_the_global_maximum
     assert u.max() < 1.5
 
 
+def test_a_gaussian_start_hardly_ever_leads_to_the_global_maximum():
+    """The numbers in the statement of mcr2/benign-is-global-printed; a few dozen runs would miss the one."""
+    from lab import sweep
+    from lab.systems.mcr2.laws.maxima import ascent_limit
+
+    point = {"dim": 8, "n": 30, "first": 4, "second": 8, "eps": 0.5**0.5, "fraction": 0.5}
+    runs = sweep(ascent_limit, {**point, "energy": [1.0, 10.0, 100.0]}, replicates=200)
+    lam = 0.5 * theory.published_multiplier_bound((4, 8, 18), 8, eps=0.5**0.5)
+    share = np.sort(runs["value"] / theory.global_maximum((4, 8, 18), 8, eps=0.5**0.5, lam=lam).value)
+    assert runs["converged"].all()
+    assert share[-1] == pytest.approx(1, abs=1e-12)
+    assert (round(share[0], 2), round(share[-2], 2)) == (0.43, 0.92)
+    assert np.median(share) < 0.71
+
+
 def test_survival_of_a_direction_is_decided_at_the_lower_branch():
     sizes, dim, eps, tau = (3, 4, 5), 6, 0.8, 0.12
     alpha, x = theory.gram_scale(12, dim, eps=eps), np.array(sizes) / 12

@@ -191,12 +191,15 @@ class Classification(Claim):
     distance : function of (p), optional
         Signed relative distance to the predicted boundary. The resolution is then the smallest distance judged on
         the worse of the two sides: a boundary shifted by this much would have been refuted. Without it, the error
-        rate that the judged labels exclude, ``1 - LEVEL**(1/n)``. A label has no interval of its own, so the
+        rate that the n judged labels exclude, ``1 - LEVEL**(1/n)``. A label has no interval of its own, so the
         resolution exists for the whole law only.
+    joint : bool
+        The labels of one point are not independent of each other: n counts points.
     """
 
     distance: Callable[[Any], float] | None = None
     given: str | None = None
+    joint: bool = False
 
     kind: ClassVar[str] = "classification"
 
@@ -218,7 +221,8 @@ class Classification(Claim):
         if overall.verdict == "undecided":
             return overall
         if self.distance is None:
-            resolution = 1 - LEVEL ** (1 / max(1, overall.judged))
+            count = sum(g.judged > 0 for g in groups) if self.joint else overall.judged
+            resolution = 1 - LEVEL ** (1 / max(1, count))
             what = f"an error rate of {resolution:.2g} would pass too"
         else:
             gaps = np.concatenate([g.distance for g in groups if g.distance is not None and g.judged])

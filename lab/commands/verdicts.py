@@ -71,7 +71,7 @@ def _judged(law: Law, control: str | None, examples: int | None, seed: int, engi
     expected = law.expected if control is None else "refuted"
     try:
         found = check(law if control is None else law.control(control), seed=seed, examples=examples, engine=engine)
-    except Exception as error:
+    except Exception as error:  # one broken law must not hide the others: it is undecided, with its reason
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         row = dict.fromkeys(("margin", "resolution"))
         row |= {"verdict": "undecided", "examples": 0, "judged": 0, "total": 0, "undecided": 0, "tolerance_source": "",

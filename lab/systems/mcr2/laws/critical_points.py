@@ -193,7 +193,7 @@ SADDLE_INDEX = Law(
     params=OrthogonalPoint,
     predict=predicted_counts,
     measure=dense_spectrum,
-    claim=Classification(of="counts"),
+    claim=Classification(of="counts", joint=True),
     controls={
         "a point 1e-3 away": but(measure=partial(dense_spectrum, shake=1e-3)),
         "branches exchanged": but(measure=partial(dense_spectrum, swap=True)),
