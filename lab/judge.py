@@ -205,12 +205,13 @@ def _stacked(values: list[Any]) -> tuple[Any, Any]:
 
 
 def _situations(law: Law, points: list[Params], replicates: range, seed: int, engine: Engine) -> list[dict[str, Any]]:
-    """The data of every point and replicate, point-major, by the very draws that the measurement saw."""
+    """The data of every point and replicate, point-major, by the very draws that the measurement saw.
+
+    An engine with a store keeps them: a situation may be the costly part, and a rerun does only what is missing.
+    """
     m = law.plan.measurement
     reveal = Plan(Measurement(_reveal, m.runs, 1, m.paired, m.precision), (), law.situation)
-    from lab.sweeps.engine import Engine
-
-    return [row.observed for row in Engine(device=engine.device).measure(reveal, points, list(replicates), seed)]
+    return [row.observed for row in engine.measure(reveal, points, list(replicates), seed)]
 
 
 def _reveal(p: Any, data: Any, stream: Any) -> Any:

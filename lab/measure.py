@@ -35,6 +35,10 @@ class Measurement:
     precision: Precision = "float64"
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """Keyword-only arguments and their defaults."""
+    turns: Callable[[Any], int] | None = None
+    """Of an iterated measurement: how many turns a point takes."""
+    watched: list[Callable[..., Any]] = field(default_factory=list)
+    """Of an iterated measurement: the one function that turns its last state into observables."""
 
     def __post_init__(self) -> None:
         for name in functools.WRAPPER_ASSIGNMENTS:  # `functools.update_wrapper` cannot write to a frozen class
@@ -50,19 +54,28 @@ class Measurement:
         module = sys.modules.get(self.function.__module__)
         if self.function.__module__.startswith("lab.") and getattr(module, self.function.__qualname__, None) is self:
             return self.function.__qualname__  # a string: pickle looks it up in `__module__`
-        return (_rebuild, (self.function, self.runs, self.revision, self.paired, self.precision, dict(self.knobs)))
+        return (_rebuild, (self.function, self.runs, self.revision, self.paired, self.precision, dict(self.knobs),
+                           self.turns, self.watched))  # fmt: skip
 
     @property
     def name(self) -> str:
         """Qualified name, the identity under which rows are stored and draws are named."""
         return f"{_module_name(self.function)}:{self.function.__qualname__}"
 
+    def observe(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator, of an iterated measurement: ``f(p, stream, state)`` gives the observables of the last state.
 
-def _rebuild(function: Any, runs: Any, revision: int, paired: Any, precision: Any, knobs: Any) -> Measurement:
-    if isinstance(function, Measurement):
-        # pickled by name, the module attribute is the decorated object itself
+        It takes those knobs of the measurement that it names.
+        """
+        if self.turns is None:
+            raise InputError(f"{self.name} is not iterated; declare @measurement(turns=lambda p: ...)")
+        self.watched[:] = [function]
         return function
-    return Measurement(function, runs, revision, paired, precision, knobs)
+
+
+def _rebuild(function: Any, *fields: Any) -> Measurement:
+    # pickled by name, the module attribute is the decorated object itself
+    return function if isinstance(function, Measurement) else Measurement(function, *fields)
 
 
 def _module_name(function: Any) -> str:
@@ -83,6 +96,7 @@ def measurement(
     revision: int = 1,
     paired: tuple[str, ...] = (),
     precision: Precision = "float64",
+    turns: Callable[[Any], int] | None = None,
 ) -> Any:
     """Declare ``f(p, stream, *, knob=default)`` (or ``f(p, data, stream)`` with a situation) a measurement.
 
@@ -97,6 +111,12 @@ def measurement(
         Fields along which the draws are shared (common random numbers): smooth curves along a swept axis.
     precision : "float64" or "float32"
         Precision in which JAX traces and runs it, and whose machine epsilon scales rounding tolerances.
+    turns : function of (p), optional
+        For long JAX runs: an iterated measurement ``f(p, stream, state=None)`` returns the first state where `state`
+        is None and the next one otherwise (any tree of arrays); ``turns(p)``, of static fields only, says how often it
+        is called again, and ``@f.observe`` declares ``g(p, stream, state)``, the observables of the last state. A
+        turn, which should take seconds, is one compiled program; between turns progress is shown and states are
+        kept, so that an interrupted run continues where it stopped.
 
     Notes
     -----
@@ -114,7 +134,9 @@ def measurement(
             raise InputError(f"{function.__qualname__}: knob {without[0]} needs a default")
         if runs not in ("numpy", "jax", "torch"):
             raise InputError(f'{function.__qualname__}: runs={runs!r} must be "numpy", "jax" or "torch"')
-        return Measurement(function, runs, revision, tuple(paired), precision, knobs)
+        if turns is not None and (runs != "jax" or "state" not in inspect.signature(function).parameters):
+            raise InputError(f"{function.__qualname__}: turns needs runs='jax' and an argument state=None")
+        return Measurement(function, runs, revision, tuple(paired), precision, knobs, turns)
 
     return declare if function is None else declare(function)
 
@@ -149,13 +171,28 @@ class Plan:
 
     def run(self, p: Any, stream_words: Any, situation_words: Any, replicate: Any, knobs: Mapping[str, Any]) -> Any:
         """Situation and measurement of one point and replicate; the same code on the host and inside vmap."""
+        return self.measurement(*self._given(p, stream_words, situation_words, replicate), **knobs)
+
+    def turn(self, state: Any, *item: Any) -> Any:
+        """Next state of an iterated measurement; `item` are the arguments of `run`."""
+        return self.measurement(*self._given(*item[:-1]), state, **item[-1])
+
+    def watch(self, state: Any, *item: Any) -> Any:
+        """Observables of the last state of an iterated measurement; `item` are the arguments of `run`."""
+        if not self.measurement.watched:
+            name = self.measurement.name
+            raise InputError(f"{name} is iterated and has no observables; declare them: @{name.split(':')[-1]}.observe")
+        observe, knobs = self.measurement.watched[0], item[-1]
+        named = inspect.signature(observe).parameters
+        return observe(*self._given(*item[:-1]), state, **{k: v for k, v in knobs.items() if k in named})
+
+    def _given(self, p: Any, stream_words: Any, situation_words: Any, replicate: Any) -> tuple[Any, ...]:
         from lab.streams import Stream
 
         stream = Stream.bound(stream_words, replicate)
         if self.situation is None:
-            return self.measurement(p, stream, **knobs)
-        data = self.situation(p, Stream.bound(situation_words, replicate))
-        return self.measurement(p, data, stream, **knobs)
+            return p, stream
+        return p, self.situation(p, Stream.bound(situation_words, replicate)), stream
 
     def streams(self, p: Any, seed: int) -> tuple[Any, Any]:
         """Digests that name the draws of the measurement and of the situation at this point.
@@ -204,7 +241,7 @@ def fingerprint(plan: Plan) -> str:
     Comments, docstrings and formatting do not count. Followed are functions and classes of the measurement's own
     top-level package (or script) and of `lab`, except the engine's own modules, which do not decide a row.
     """
-    roots = [plan.measurement.function]
+    roots = [plan.measurement.function, *plan.measurement.watched]
     if plan.situation is not None:
         roots.append(_unwrap(plan.situation)[0])
     seen: dict[str, str] = {}

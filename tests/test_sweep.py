@@ -190,11 +190,11 @@ def test_out_of_memory_halves_the_block_and_loses_no_row(monkeypatch, fits):
 
     launch, widths = programs.Program.launch, []
 
-    def failing(self, plan, items, device, budget):
+    def failing(self, plan, items, device, budget, diary):
         widths.append(self.width)
         if self.width > fits:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
-        return launch(self, plan, items, device, budget)
+        return launch(self, plan, items, device, budget, diary)
 
     expected = Engine().measure(plan(spread), POINTS, range(9))
     monkeypatch.setattr(programs, "_programs", {})
@@ -210,7 +210,7 @@ def test_out_of_memory_halves_the_block_and_loses_no_row(monkeypatch, fits):
 
 
 def test_out_of_memory_one_at_a_time_is_an_error(monkeypatch):
-    def failing(self, plan, items, device, budget):
+    def failing(self, plan, items, device, budget, diary):
         raise MemoryError
 
     monkeypatch.setattr(programs.Program, "launch", failing)
@@ -252,9 +252,9 @@ def total(p, stream):
     return (jax.random.normal(stream.jax("x"), (300,)) ** 2).sum() * p.scale
 
 used, launch = [], programs.Program.launch
-def watched(self, plan, items, device, budget):
+def watched(self, plan, items, device, budget, diary):
     used.append(device.id)
-    return launch(self, plan, items, device, budget)
+    return launch(self, plan, items, device, budget, diary)
 programs.Program.launch = watched
 rows = Engine().measure(plan(total), [Point(scale=0.1 * k) for k in range(1, 10)], range(40))
 print(sorted(set(used)), hashlib.md5(b"".join(row.observed["value"].tobytes() for row in rows)).hexdigest())

@@ -30,7 +30,8 @@ def check_laws(names: Sequence[str], *, examples: int | None = None, seed: int =
 
     Notes
     -----
-    One engine serves the whole command, so that controls and printed forms reuse rows and compiled programs. A law
+    One engine serves the whole command, so that controls and printed forms reuse rows and compiled programs. Rows of
+    training runs (iterated measurements) that a study has left under ``results`` are judged as they are. A law
     that raises is *undecided* with the error as its reason: it must not hide the verdicts of the others.
     """
     if examples is not None and examples < 1:
@@ -38,7 +39,7 @@ def check_laws(names: Sequence[str], *, examples: int | None = None, seed: int =
     check_seed(seed)
     from lab.sweeps.engine import Engine
 
-    engine = Engine()
+    engine = Engine(known=sorted(Path("results").glob("*/*/rows")))
     rows: list[dict[str, Any]] = []
     worst: list[str] = []
     with silent(as_json):

@@ -13,6 +13,7 @@ from typing import Any
 
 from lab.errors import InputError
 from lab.measure import Plan
+from lab.sweeps.diary import Diary, Stopped
 from lab.sweeps.program import Program, devices, is_out_of_memory, program
 from lab.sweeps.rows import Item, Row, failure_of, observables
 
@@ -21,8 +22,12 @@ __all__ = ["groups", "measure_items"]
 _SHARE = 0.25  # of the memory available when a block is sized: the rest is for results, other blocks and people
 
 
-def measure_items(plan: Plan, items: Sequence[Item], device: str = "cpu") -> Iterator[list[Row]]:
+def measure_items(
+    plan: Plan, items: Sequence[Item], device: str = "cpu", diary: Diary | None = None
+) -> Iterator[list[Row]]:
     """Measure items and yield rows as they are ready, in any order.
+
+    `diary` keeps the states of an iterated measurement.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def measure_items(plan: Plan, items: Sequence[Item], device: str = "cpu") -> Ite
     with _single_thread(plan.measurement.runs):
         if plan.measurement.runs == "jax":
             for group in groups(plan, items):
-                yield from _compiled(plan, group, device)
+                yield from _compiled(plan, group, device, diary or Diary())
             return
         knobs = {**dict(plan.knobs), **_torch_device(plan, device)}
         for item in items:
@@ -126,18 +131,22 @@ def _blas() -> Any:
 # ---------------------------------------------------------------------- JAX
 
 
-def _compiled(plan: Plan, items: list[Item], device: str) -> Iterator[list[Row]]:
+def _compiled(plan: Plan, items: list[Item], device: str, diary: Diary) -> Iterator[list[Row]]:
     """Whole blocks to the devices in turn, two under way on each."""
     available = devices(device)
     compiled = program(plan, items[0], device)
     waiting: collections.deque[_Started] = collections.deque()
     start = turn = 0
-    while start < len(items) or waiting:
-        if start < len(items) and len(waiting) < 2 * len(available):
-            waiting.append(_start(compiled, plan, items[start:], available[turn % len(available)]))
-            start, turn = start + len(waiting[-1].block), turn + 1
-        else:
-            yield _finish(compiled, plan, waiting.popleft())
+    try:
+        while start < len(items) or waiting:
+            if start < len(items) and len(waiting) < 2 * len(available):
+                waiting.append(_start(compiled, plan, items[start:], available[turn % len(available)], diary))
+                start, turn = start + len(waiting[-1].block), turn + 1
+            else:
+                yield _finish(compiled, plan, waiting.popleft(), diary)
+    except BaseException:  # an interrupt, an error, or nobody asks for more rows
+        diary.stop()
+        raise
 
 
 @dataclass
@@ -148,11 +157,11 @@ class _Started:
     result: Any  # a function that waits for the observables, or the error that starting the block raised
 
 
-def _start(compiled: Program, plan: Plan, items: list[Item], where: Any) -> _Started:
+def _start(compiled: Program, plan: Plan, items: list[Item], where: Any, diary: Diary) -> _Started:
     """Start a block of the first items, as many as the program takes."""
     result: Any
     try:
-        result = compiled.launch(plan, items, where, _budget(where))
+        result = compiled.launch(plan, items, where, _budget(where), diary)
     except InputError:
         raise
     except Exception as error:
@@ -160,14 +169,14 @@ def _start(compiled: Program, plan: Plan, items: list[Item], where: Any) -> _Sta
     return _Started(items[: compiled.width], compiled.width, where, result)
 
 
-def _finish(compiled: Program, plan: Plan, started: _Started) -> list[Row]:
+def _finish(compiled: Program, plan: Plan, started: _Started, diary: Diary) -> list[Row]:
     """Rows of a block; out of memory, it is measured again in narrower blocks; failing otherwise, in halves."""
     block = started.block
     try:
         if isinstance(started.result, Exception):
             raise started.result
         return [_row(plan, i, seen, failure_of(seen)) for i, seen in zip(block, started.result(), strict=True)]
-    except InputError:
+    except (InputError, Stopped):
         raise
     except Exception as error:
         if is_out_of_memory(error):
@@ -188,8 +197,8 @@ def _finish(compiled: Program, plan: Plan, started: _Started) -> list[Row]:
     rows = []
     for part in (block[:half], block[half:]):
         while part:
-            again = _start(compiled, plan, part, started.where)
-            rows += _finish(compiled, plan, again)
+            again = _start(compiled, plan, part, started.where, diary)
+            rows += _finish(compiled, plan, again, diary)
             part = part[len(again.block) :]
     return rows
 

@@ -22,6 +22,7 @@ from lab.errors import InputError
 from lab.measure import Plan, fingerprint
 from lab.params import Params
 from lab.sweeps.blocks import measure_items
+from lab.sweeps.diary import Diary
 from lab.sweeps.rows import Item, Job, Row, items
 from lab.sweeps.store import Seen, Store, column_names, kept, provenance
 
@@ -48,6 +49,9 @@ class Engine:
         the file system of `store`.
     progress : bool
         Show a progress bar on stderr.
+    known : sequence of paths
+        Folders of shards that are only looked into, for rows of iterated measurements: training runs that another
+        command has done need not be done again.
 
     Examples
     --------
@@ -69,6 +73,7 @@ class Engine:
         workers: int = 0,
         cluster: str | None = None,
         progress: bool = False,
+        known: Sequence[Path | str] = (),
     ) -> None:
         if device not in ("cpu", "gpu"):
             raise InputError(f'device={device!r} must be "cpu" or "gpu"')
@@ -78,6 +83,7 @@ class Engine:
             raise InputError(f"workers={workers} and cluster={cluster!r} exclude each other; give one of them")
         self.device, self.workers, self.cluster, self.progress = device, int(workers), cluster, progress
         self.store = None if store is None else Store(store)
+        self.known = [Store(folder) for folder in known]
         self._rows: dict[str, Row] = {}
         self._stored: dict[Plan, dict[str, Seen]] = {}
         self._fingerprints: dict[Plan, str] = {}
@@ -151,9 +157,12 @@ class Engine:
         return frame(jobs)
 
     def _load(self, plan: Plan) -> dict[str, Seen]:
-        if self.store is not None and plan not in self._stored:
-            self._stored[plan] = self.store.load(plan, self._fingerprint(plan))
-        return self._stored.get(plan, {})
+        if plan not in self._stored:
+            found = {} if self.store is None else self.store.load(plan, self._fingerprint(plan))
+            for other in self.known if plan.measurement.turns is not None else ():
+                found = other.known(plan, self._fingerprint(plan)) | found
+            self._stored[plan] = found
+        return self._stored[plan]
 
     def _fingerprint(self, plan: Plan) -> str:
         if plan not in self._fingerprints:
@@ -170,9 +179,8 @@ class Engine:
         measure = self._remotely if self.workers or self.cluster else self._here
         try:
             with _progress(total, self.progress) as advance:
-                for count in measure(missing):
+                for count in measure(missing, advance):
                     done += count
-                    advance(count)
         except KeyboardInterrupt:
             where = f"kept in {self.store.folder}" if self.store else "lost: no store was given"
             least = "at least " if self._pool else ""  # workers keep parts of tasks, too
@@ -180,21 +188,28 @@ class Engine:
                   "same again to measure the rest", file=sys.stderr)  # fmt: skip
             raise
 
-    def _here(self, missing: dict[Plan, dict[str, Item]]) -> Iterator[int]:
+    def _here(self, missing: dict[Plan, dict[str, Item]], advance: Callable[[float], None]) -> Iterator[int]:
         """Measure in this process; yields numbers of rows done."""
         for plan, todo in missing.items():
-            measured = measure_items(plan, list(todo.values()), self.device)
+            iterated = plan.measurement.turns is not None
+            folder = None if self.store is None else self.store.folder
+            identity = f"{plan.identity}\n{self._fingerprint(plan)}" if iterated and folder else ""
+            diary = Diary(folder, identity, advance)
+            measured = measure_items(plan, list(todo.values()), self.device, diary)
             if self.store is not None:
                 measured = kept(measured, partial(self._write, plan))
             for rows in measured:
                 self._rows.update({row.key: row for row in rows})
+                if not iterated:  # else told turn by turn
+                    advance(len(rows))
                 yield len(rows)
+            diary.clear()
 
     def _write(self, plan: Plan, rows: list[Row]) -> None:
         assert self.store is not None
         self.store.write(plan, self._fingerprint(plan), rows, provenance(self.device))
 
-    def _remotely(self, missing: dict[Plan, dict[str, Item]]) -> Iterator[int]:
+    def _remotely(self, missing: dict[Plan, dict[str, Item]], advance: Callable[[float], None]) -> Iterator[int]:
         """Measure on dask workers, which store what they measure; yields numbers of rows done."""
         from lab.sweeps.workers import Pool, tasks
 
@@ -219,11 +234,12 @@ class Engine:
                         "file system that all machines share"
                     )
                 self._keep(task.plan, item, *found[item.key])
+            advance(len(task.items))
             yield len(task.items)
 
 
 @contextlib.contextmanager
-def _progress(total: int, show: bool) -> Iterator[Callable[[int], None]]:
+def _progress(total: int, show: bool) -> Iterator[Callable[[float], None]]:
     """A bar on stderr, or nothing."""
     if not show:
         yield lambda count: None

@@ -8,7 +8,9 @@ compilation: 63 items after 64 reuse the program.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from lab.errors import InputError
 from lab.measure import Plan, _unwrap
+from lab.sweeps.diary import Diary
 from lab.sweeps.rows import Item, observables
 
 __all__ = ["COMPILED", "Program", "devices", "is_out_of_memory", "program"]
@@ -74,8 +77,9 @@ def program(plan: Plan, example: Item, device: str) -> Program:
     fixed = {name: value for name, value in plan.knobs if name not in floats}
     situation = _unwrap(plan.situation)[0], repr(sorted(_unwrap(plan.situation)[1].items()))
     # the function objects themselves, not their names: a function redefined in a notebook is another one
-    key = (plan.measurement.function, plan.measurement.precision, *situation, repr(sorted(fixed.items())),
-           tuple(floats), type(example.p), repr(example.p.static()), device)  # fmt: skip
+    code = (plan.measurement.function, *plan.measurement.watched)
+    key = (*code, plan.measurement.precision, *situation, repr(sorted(fixed.items())), tuple(floats),
+           type(example.p), repr(example.p.static()), device)  # fmt: skip
     if key not in _programs:
         while len(_programs) >= _KEPT:
             _programs.pop(next(iter(_programs)))
@@ -97,8 +101,8 @@ class Program:
         self.device, self.floats, self.traced = device, floats, type(example.p).traced()
         self.names: list[str] = []
         self._executables: dict[Any, Any] = {}
-        self._trace(plan, example, fixed)
-        self.width = _width(self._closed.jaxpr, device)
+        self._stages = self._trace(plan, example, fixed)
+        self.width = _width(self._stages[len(self._stages) // 2].jaxpr, device)  # of three, the one that is repeated
 
     @contextlib.contextmanager
     def _precision(self) -> Iterator[None]:
@@ -112,27 +116,58 @@ class Program:
         size = 64 if self.double else 32
         return np.asarray(values, dtype=f"{'int' if whole else 'float'}{size}")
 
-    def _trace(self, plan: Plan, example: Item, fixed: dict[str, Any]) -> None:
-        """Run the measurement's Python once, on tracers; blocks of any width are derived from the result."""
+    def _trace(self, plan: Plan, example: Item, fixed: dict[str, Any]) -> list[Any]:
+        """Run the measurement's Python once, on tracers; blocks of any width are derived from the result.
+
+        One stage, or the three of an iterated measurement: first state, next state, observables.
+        """
         import jax
         import jax.numpy as jnp
 
         cls, static = type(example.p), dict(example.p.static())
         count = len(self.traced)
 
-        def one(*inputs: Any) -> tuple[Any, ...]:
+        def item(inputs: Sequence[Any]) -> tuple[Any, ...]:
             p = cls.model_construct(**static, **dict(zip(self.traced, inputs, strict=False)))
-            words, situation_words, replicate, *values = inputs[count:]
-            knobs = {**fixed, **dict(zip(self.floats, values, strict=True))}
-            found = observables(plan.run(p, words, situation_words, replicate, knobs), self.name, jnp.asarray)
+            words, situation_words, replicate, *values = inputs[count : count + 3 + len(self.floats)]
+            return p, words, situation_words, replicate, {**fixed, **dict(zip(self.floats, values, strict=True))}
+
+        def seen(result: Any) -> tuple[Any, ...]:
+            found = observables(result, self.name, jnp.asarray)
             self.names = list(found)
             return tuple(found.values())
+
+        def leaves(state: Any) -> tuple[Any, ...]:
+            flat, self._tree = jax.tree.flatten(state)
+            return tuple(map(jnp.asarray, flat))
+
+        def state(inputs: Sequence[Any]) -> Any:
+            return jax.tree.unflatten(self._tree, inputs[count + 3 + len(self.floats) :])
+
+        def only(*inputs: Any) -> tuple[Any, ...]:
+            return seen(plan.run(*item(inputs)))
+
+        def first(*inputs: Any) -> tuple[Any, ...]:
+            return leaves(plan.run(*item(inputs)))
+
+        def following(*inputs: Any) -> tuple[Any, ...]:
+            return leaves(plan.turn(state(inputs), *item(inputs)))
+
+        def last(*inputs: Any) -> tuple[Any, ...]:
+            return seen(plan.watch(state(inputs), *item(inputs)))
 
         with self._precision():
             inputs = [array[0] for array in self._batch([example])]
             inputs += [self._numbers([float(dict(plan.knobs)[name])])[0] for name in self.floats]
             try:
-                self._closed = jax.make_jaxpr(one)(*inputs)
+                if plan.measurement.turns is None:
+                    return [jax.make_jaxpr(only)(*inputs)]
+                stages = [jax.make_jaxpr(first)(*inputs)]
+                tree = self._tree
+                start = [jnp.zeros(a.shape, a.dtype) for a in stages[0].out_avals]
+                stages += [jax.make_jaxpr(stage)(*inputs, *start) for stage in (following, last)]
+                _require_same_state(self.name, tree, stages[0].out_avals, self._tree, stages[1].out_avals)
+                return stages
             except (InputError, MemoryError):
                 raise
             except Exception as error:
@@ -145,14 +180,14 @@ class Program:
         return [*columns, words, situation_words, np.asarray([item.replicate for item in items], dtype=np.uint32)]
 
     def compile(self, device: Any, budget: float) -> Any:
-        """The executable for one device, of the widest block that fits the budget of bytes."""
+        """The executables of all stages for one device, of the widest block that fits the budget of bytes."""
         while True:
-            executable = self._compile(device)
-            memory = executable.memory_analysis()
+            executables = self._compile(device)
             parts = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")
-            need = sum(getattr(memory, part, 0) for part in parts)
+            memory = [executable.memory_analysis() for executable in executables]
+            need = max(sum(getattr(one, part, 0) for part in parts) for one in memory)
             if need <= budget or self.width == 1:
-                return executable
+                return executables
             while self.width > 1 and need > budget:  # needs are nearly proportional to the width
                 self.narrow()
                 need /= 2
@@ -164,48 +199,97 @@ class Program:
         if (device, self.width) in self._executables:
             return self._executables[device, self.width]
         place = jax.sharding.SingleDeviceSharding(device)
-        shapes = [
-            jax.ShapeDtypeStruct(v.aval.shape if k >= self._batched else (self.width, *v.aval.shape), v.aval.dtype,
-                                 sharding=place)
-            for k, v in enumerate(self._closed.jaxpr.invars)
-        ]  # fmt: skip
-        axes = [None if k >= self._batched else 0 for k in range(len(shapes))]
-        with self._precision(), jax.default_device(device):
-            block = jax.jit(jax.vmap(jaxpr_as_fun(self._closed), in_axes=axes))
-            executable = block.lower(*shapes).compile()
-        COMPILED[0] += 1
-        self._executables[device, self.width] = executable
-        return executable
-
-    @property
-    def _batched(self) -> int:
-        return len(self.traced) + 3
+        shared = range(len(self.traced) + 3, len(self.traced) + 3 + len(self.floats))  # knobs: alike for all items
+        found = []
+        for stage in self._stages:
+            axes = [None if k in shared else 0 for k in range(len(stage.in_avals))]
+            shapes = [
+                jax.ShapeDtypeStruct(a.shape if axis is None else (self.width, *a.shape), a.dtype, sharding=place)
+                for axis, a in zip(axes, stage.in_avals, strict=True)
+            ]
+            with self._precision(), jax.default_device(device):
+                block = jax.jit(jax.vmap(jaxpr_as_fun(stage), in_axes=axes))
+                found.append(block.lower(*shapes).compile())
+            COMPILED[0] += 1
+        self._executables[device, self.width] = found
+        return found
 
     def narrow(self) -> None:
         """Halve the width; programs of the old width are forgotten."""
         self.width //= 2
         self._executables.clear()
 
-    def launch(self, plan: Plan, items: Sequence[Item], device: Any, budget: float) -> Callable[[], list[Any]]:
+    def launch(
+        self, plan: Plan, items: Sequence[Item], device: Any, budget: float, diary: Diary | None = None
+    ) -> Callable[[], list[Any]]:
         """Start a block of at most `width` items; the function returned waits for its observables.
 
-        The block is filled up with copies of its last item.
+        The block is filled up with copies of its last item. An iterated measurement runs in a thread of its device,
+        which tells `diary` about every turn.
         """
         import jax
 
-        executable = self.compile(device, budget)
+        executables = self.compile(device, budget)
         items = items[: self.width]
         knobs = float_knobs(plan)
         with self._precision(), jax.default_device(device):
             batch = self._batch([*items, *[items[-1]] * (self.width - len(items))])
             batch += [self._numbers([knobs[name]])[0] for name in self.floats]
-            outputs = executable(*jax.device_put(batch, device))
+            inputs = jax.device_put(batch, device)
+            if plan.measurement.turns is None:
+                outputs = executables[0](*inputs)
 
-        def collect() -> list[dict[str, np.ndarray]]:
+        def collect(outputs: Any) -> list[dict[str, np.ndarray]]:
             arrays = dict(zip(self.names, map(np.asarray, outputs), strict=True))
             return [{name: array[k, ...] for name, array in arrays.items()} for k in range(len(items))]
 
-        return collect
+        if plan.measurement.turns is None:
+            return lambda: collect(outputs)
+        count = _turns(plan, items)
+        running = _lane(device).submit(self._iterate, executables, inputs, device, items, count, diary or Diary())
+        return lambda: collect(running.result())
+
+    def _iterate(
+        self, executables: Any, inputs: Any, device: Any, items: Sequence[Item], count: int, diary: Diary
+    ) -> Any:
+        """All turns of a block, from the start or from the state that an interrupted run has left."""
+        import jax
+
+        diary.proceed()
+        name = diary.name([item.key for item in items], self.width)
+        with self._precision(), jax.default_device(device):
+            start, state = diary.read(name) or (0, None)
+            state = executables[0](*inputs) if state is None else jax.device_put(state, device)
+            for turn in range(start, count):
+                state = jax.block_until_ready(executables[1](*inputs, *state))
+                diary.turn(name, turn + 1, count, len(items), state)
+            return jax.block_until_ready(executables[2](*inputs, *state))
+
+
+@functools.cache
+def _lane(device: Any) -> concurrent.futures.Executor:
+    """One thread for each device, so that blocks of iterated measurements run side by side on several."""
+    return concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"lab-{device}")
+
+
+def _turns(plan: Plan, items: Sequence[Item]) -> int:
+    assert plan.measurement.turns is not None
+    counts = {plan.measurement.turns(item.p) for item in items}
+    if len(counts) > 1 or not isinstance(min(counts), int) or min(counts) < 0:
+        raise InputError(
+            f"{plan.measurement.name}: turns gives {sorted(counts)} for points of the same static fields; it must give "
+            "one whole number and depend on static fields only"
+        )
+    return counts.pop()
+
+
+def _require_same_state(name: str, tree: Any, avals: Any, next_tree: Any, next_avals: Any) -> None:
+    before, after = ([(a.shape, str(a.dtype)) for a in side] for side in (avals, next_avals))
+    if tree != next_tree or before != after:
+        raise InputError(
+            f"{name}: the next state differs in structure, shapes or types from the first: {before} became {after}; "
+            "return arrays of the same shapes and types in the same containers"
+        )
 
 
 def _width(jaxpr: Any, device: str) -> int:

@@ -80,14 +80,25 @@ class Store:
         StaleRows
             If rows of this plan were measured by code with another fingerprint.
         """
-        found: dict[str, Seen] = {}
-        for path in sorted(self.folder.glob(f"{_prefix(plan)}-*.parquet")):
-            for key, seen in self.read(path, plan, fingerprint).items():
-                found.setdefault(key, seen)
+        found = self._all(plan, fingerprint)
         for path in self.folder.glob(".*.tmp"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _LEFTOVER:
                     path.unlink()
+        return found
+
+    def known(self, plan: Plan, fingerprint: str) -> dict[str, Seen]:
+        """Rows of a plan by key, if this code measured them; for a store that is only looked into."""
+        try:
+            return self._all(plan, fingerprint)
+        except StaleRows:
+            return {}
+
+    def _all(self, plan: Plan, fingerprint: str) -> dict[str, Seen]:
+        found: dict[str, Seen] = {}
+        for path in sorted(self.folder.glob(f"{_prefix(plan)}-*.parquet")):
+            for key, seen in self.read(path, plan, fingerprint).items():
+                found.setdefault(key, seen)
         return found
 
     def read(self, path: Path, plan: Plan, fingerprint: str) -> dict[str, Seen]:

@@ -17,6 +17,7 @@ from typing import Any
 from lab.errors import InputError
 from lab.measure import Plan
 from lab.sweeps.blocks import groups, measure_items
+from lab.sweeps.diary import Diary
 from lab.sweeps.rows import Item
 from lab.sweeps.store import Store, kept
 
@@ -68,8 +69,10 @@ def work(payload: bytes, folder: str, device: str, about: dict[str, Any]) -> lis
         origin = {**about, **{name: here[name] for name in ("versions", "cores", "device")}}
         store.write(task.plan, task.fingerprint, rows, origin, task.tag)
 
-    for _ in kept(measure_items(task.plan, missing, device), write):
+    diary = Diary(store.folder, f"{task.plan.identity}\n{task.fingerprint}")
+    for _ in kept(measure_items(task.plan, missing, device, diary), write):
         pass
+    diary.clear()
     return store.written(task.plan, task.tag)
 
 
