@@ -51,13 +51,14 @@ def nearest_constant(d: int, count: float) -> float:
 @lru_cache(maxsize=4096)
 def _nearest_constant(d: int, count: float) -> float:
     radius, weight = chi_square_nodes(d, 60)
-    # E min = int P(min > t) dt = int t P(min > t) dlog t; the range covers the minimum of any useful count
-    at = np.linspace(np.log(1e-12 * d), np.log(12.0 * d + 400.0), 500)
-    t = np.exp(at)
-    above = 1 - noncentral_cdf(t[None, :], d, radius[:, None])
-    curve = t * above**count
-    start = t[0]  # below the range the survival probability is 1 to rounding
-    return float(weight @ (np.trapezoid(curve, at, axis=1) + start) / d)
+    # distances are within nine of their typical size: a noncentral chi variable is at most one wide
+    typical = np.sqrt(d + radius)
+    low, high = np.maximum(typical - 9, 0), typical + 9
+    node, share = np.polynomial.legendre.leggauss(160)
+    distance = low[:, None] + (high - low)[:, None] * (node + 1) / 2
+    above = 1 - noncentral_cdf(distance**2, d, radius[:, None])
+    integral = (high - low) / 2 * np.sum(share * 2 * distance * above**count, axis=1)  # E min = int P(min > t) dt
+    return float(weight @ (low**2 + integral) / d)
 
 
 def fitted_variance(m, d: int, K: int, N: int, *, v: float = 1.0):
