@@ -130,9 +130,16 @@ def test_bound_is_one_sided():
 
 
 def test_bound_with_attainment_claimed():
+    """The law is decided by its closest approach; points that stay away only must not cross the bound."""
     claim = Bound(of="y", resolve=0.01)
-    assert judged(claim, 2.0, y=[1.0]).verdict == "undecided"
-    assert judged(claim, 2.0, y=[1.0, 1.999]).holds
+    far, near = judged(claim, 2.0, y=[1.0]), judged(claim, 2.0, y=[1.0, 1.999])
+    assert far.holds
+    assert near.holds
+    assert claim.law_level([far, far]).verdict == "undecided"
+    overall = claim.law_level([far, near])
+    assert overall.holds
+    assert overall.reason == ""
+    assert overall.resolution == near.resolution
 
 
 class At:

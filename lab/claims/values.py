@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -158,8 +158,8 @@ class Equality(Claim):
 class Bound(Claim):
     """The prediction bounds every measurement from above (``side="upper"``) or below.
 
-    The resolution is the slack at the closest approach; it decides only where attainment is claimed
-    (give `resolve`, and an example that attains the bound).
+    The resolution is the slack at the closest approach. With `resolve` attainment is claimed: the law is undecided
+    unless some group comes this close (give an example that attains the bound); the others only must not cross it.
     """
 
     side: Literal["upper", "lower"] = "upper"
@@ -180,6 +180,19 @@ class Bound(Claim):
         unbounded = np.full(measured.shape, np.inf)
         low, high = (measured - slack, unbounded) if self.side == "upper" else (-unbounded, measured + slack)
         return _region(self, evidence, predicted, measured, low, high, judged, parts, True)
+
+    def judge(self, region: Acceptance) -> Verdict:
+        return decide(region, float("inf"))
+
+    def law_level(self, groups: Sequence[Verdict]) -> Verdict:
+        overall = super().law_level(groups)
+        if not overall.holds:
+            return overall
+        error = float("inf") if overall.resolution is None else overall.resolution
+        if error <= self.resolve:
+            return overall
+        reason = f"attainment is claimed, but a bound wrong by {error:.2g} would pass too (needs {self.resolve:.2g})"
+        return replace(overall, verdict="undecided", reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
