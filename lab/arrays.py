@@ -7,6 +7,7 @@ torch nor JAX.
 Arrays of any other library that follows the standard (array-api-strict in the tests) take the slower generic branch.
 """
 
+import os
 from typing import Any
 
 import array_api_compat
@@ -43,6 +44,15 @@ def namespace(*arrays: Array) -> Any:
             f"arguments of types {', '.join(kinds)} have no array library in common; "
             "convert them all to arrays of one library (NumPy, torch or JAX)"
         ) from None
+
+
+def give_jax_threads() -> None:
+    """Let JAX's CPU backend, if it has not started yet, start with at least eight threads.
+
+    With two, two batched factorisations under way at once may each wait for a thread that the other holds, for ever
+    (seen with jaxlib 0.10.2 on two cores). An environment variable NPROC of one's own is left as it is.
+    """
+    os.environ.setdefault("NPROC", str(max(8, os.cpu_count() or 1)))
 
 
 def device(x: Array) -> Any:

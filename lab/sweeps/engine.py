@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lab.arrays import give_jax_threads
 from lab.errors import InputError
 from lab.measure import Plan, fingerprint
 from lab.params import Params
@@ -81,6 +82,7 @@ class Engine:
             raise InputError(f"workers={workers!r} must be 0 (measure in this process) or a number of processes")
         if workers and cluster:
             raise InputError(f"workers={workers} and cluster={cluster!r} exclude each other; give one of them")
+        give_jax_threads()
         self.device, self.workers, self.cluster, self.progress = device, int(workers), cluster, progress
         self.store = None if store is None else Store(store)
         self.known = [Store(folder) for folder in known]

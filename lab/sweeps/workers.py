@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.arrays import give_jax_threads
 from lab.errors import InputError
 from lab.measure import Plan
 from lab.sweeps.blocks import groups, measure_items
@@ -57,6 +58,7 @@ def work(payload: bytes, folder: str, device: str, about: dict[str, Any]) -> lis
 
     from lab.sweeps.provenance import provenance
 
+    give_jax_threads()
     task: Task = cloudpickle.loads(payload)
     store = Store(folder)
     if not store.folder.is_dir():
