@@ -166,6 +166,47 @@ def harmonic_frame(classes: int, members: Sequence[int], dim: int, *, sign: Sign
     return _place(classes, members, [line[:, None] for line in lines], sign)
 
 
+def isotropic_frame(
+    rng: np.random.Generator, class_sizes: Sequence[int], ranks: Sequence[int], dim: int, *, sign: Sign = "+"
+) -> Eigenspace:
+    r"""Tight frame of subspaces of R^dim of given ranks, random in shape (where its shape is free) and position.
+
+    Random subspaces in *radial isotropic position*: they are moved by :math:`S^{-1/2}`, :math:`S=\sum_k x_kP_k`, until
+    S is a multiple of the identity. Ranks 1 in a plane give polygons, in R^dim lines of unequal weights; ranks 0 and
+    `dim` are allowed. Shapes that nearly split into frames of smaller spaces take long and are drawn anew.
+
+    Raises
+    ------
+    InputError
+        If ranks do not fit, or four draws of 5000 moves reach no such frame: there is none, or only ones that split
+        into frames of smaller spaces (flat polygons).
+
+    References
+    ----------
+    .. [1] Barthe 1998, On a reverse form of the Brascamp-Lieb inequality, Invent. Math. 134 (lines).
+    """
+    if len(ranks) != len(class_sizes) or not all(0 <= rank <= dim for rank in ranks) or not any(ranks):
+        raise InputError(
+            f"ranks={tuple(ranks)} must be one integer in 0 ... {dim} for each of {len(class_sizes)} classes, not all 0"
+        )
+    x = np.asarray(class_sizes) / sum(class_sizes)
+    members = [k for k, rank in enumerate(ranks) if rank]
+    bases: list[np.ndarray] = []
+    for move_number in range(20_000):
+        if move_number % 5000 == 0:
+            bases = [haar(rng, dim, ranks[k]) for k in members]
+        frame = sum(x[k] * basis @ basis.T for k, basis in zip(members, bases, strict=True))
+        values, vectors = np.linalg.eigh(frame)
+        if np.abs(frame - np.mean(values) * np.eye(dim)).max() <= 4e-15:
+            return _place(len(class_sizes), members, bases, sign)
+        move = vectors / np.sqrt(values) @ vectors.T if values[0] > 0 else np.eye(dim)
+        bases = [np.linalg.qr(move @ basis)[0] for basis in bases]
+    raise InputError(
+        f"no tight frame of ranks {tuple(ranks)} in R^{dim} was reached for class_sizes {tuple(class_sizes)}; "
+        "balance the sizes (no polygon closes flat), or build it as a direct_sum of frames of smaller spaces"
+    )
+
+
 def complement(space: Eigenspace) -> Eigenspace:
     """Each member takes the complement of its part: P -> I - P, theta -> (sum of the members' fractions) - theta."""
     bases = []

@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab.arrays import give_jax_threads
 from lab.errors import InputError
 from lab.objectives import coding_rate
+from lab.objectives.coding_rate.inputs import read_features, read_level, read_scale
+from lab.systems.mcr2.ascent import reduced
 
 __all__ = [
     "Ascent",
@@ -96,19 +99,6 @@ def _maximum(a, b):
     return a * (a >= b) + b * (b > a)  # numbers, NumPy arrays and tracers alike
 
 
-def _membership(classes, count: int):
-    """Membership array (N, K); JAX or NumPy arrays of two axes are memberships already."""
-    if isinstance(classes, tuple):
-        classes = np.repeat(np.arange(len(classes)), classes)
-    if getattr(classes, "ndim", 0) >= 2:
-        return classes
-    labels = np.asarray(classes)
-    if labels.shape != (count,):
-        raise InputError(f"classes has shape {labels.shape}: must be ({count},) labels, sizes adding up to {count}, "
-                         "or a membership array (N, K)")
-    return np.eye(int(labels.max()) + 1)[labels]
-
-
 def gradient_ascent(Z, classes, *, eps, lam, steps: int, step=None, records: int = 1) -> Ascent:
     """Gradient ascent with a fixed step, ``Z <- Z + step grad F(Z)``.
 
@@ -136,36 +126,28 @@ def gradient_ascent(Z, classes, *, eps, lam, steps: int, step=None, records: int
     One program whatever `steps` is; records cost one evaluation of F and K eigendecompositions each. Enable
     float64 around trace and call (``jax.enable_x64(True)``) for gradients below 1e-7.
     """
+    give_jax_threads()
     import jax
     import jax.numpy as jnp
 
     if records < 1 or steps < 0 or steps % records:
         raise InputError(f"steps={steps}, records={records}: steps must be a multiple of records >= 1; adjust either")
     Z = jnp.asarray(Z)
-    count, dim = Z.shape[-2:]
-    alpha = dim / (count * eps**2)
+    read_features(Z)
+    alpha = read_scale(eps, Z) / Z.shape[-2]
+    lam = read_level("lam", lam, Z, zero=True)
     step = default_step(alpha, lam) if step is None else step
-    membership = jnp.asarray(_membership(classes, count), dtype=Z.dtype)
-    if getattr(classes, "ndim", 1) >= 2:
-        classes = membership  # in the library of Z; labels and sizes stay static, they are the faster path
+    objective, Y = reduced(jnp.sqrt(alpha) * Z, classes, lam / alpha)
 
-    def gradient(Z):
-        return coding_rate.regularised_rate_reduction_gradient(Z, classes, eps=eps, lam=lam)
+    def block(Y, _):
+        seen = objective.observe(Y)
+        climb = lambda _, V: V + step * alpha * objective.gradient(V)  # noqa: E731
+        return jax.lax.fori_loop(0, steps // records, climb, Y), seen
 
-    def observe(Z):
-        weighted = jnp.swapaxes(membership, -1, -2)[..., None] * Z[..., None, :, :]  # (..., K, N, d)
-        grams = jnp.swapaxes(Z, -1, -2)[..., None, :, :] @ weighted
-        value = coding_rate.regularised_rate_reduction(Z, classes, eps=eps, lam=lam)
-        norm = jnp.sqrt(jnp.sum(gradient(Z) ** 2, axis=(-2, -1)))
-        return value, norm, alpha * jnp.linalg.eigvalsh(grams)
-
-    def block(Z, _):
-        seen = observe(Z)
-        return jax.lax.fori_loop(0, steps // records, lambda _, V: V + step * gradient(V), Z), seen
-
-    Z, seen = jax.lax.scan(block, Z, None, length=records)
-    value, norm, spectrum = (jnp.concatenate([s, e[None]]) for s, e in zip(seen, observe(Z), strict=True))
-    return Ascent(Z, jnp.arange(records + 1) * (steps // records), value, norm, spectrum)
+    Y, seen = jax.lax.scan(block, Y, None, length=records)
+    value, norm, spectrum = (jnp.concatenate([s, e[None]]) for s, e in zip(seen, objective.observe(Y), strict=True))
+    times = jnp.arange(records + 1) * (steps // records)
+    return Ascent(objective.rows(Y) / jnp.sqrt(alpha), times, value, jnp.sqrt(alpha) * norm, spectrum)
 
 
 def maximise(starts, classes, *, eps: float, lam: float, tolerance: float = 1e-9, max_steps: int = 5000) -> Maxima:

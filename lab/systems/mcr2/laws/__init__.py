@@ -1,20 +1,58 @@
 """The laws of the system mcr2, one file per subject, as in `lab.systems.mcr2.theory`."""
 
+from lab.systems.mcr2.laws.atlas import (
+    ATLAS_ENTRIES,
+    ATLAS_FOUR_CLASSES,
+    ATLAS_NULLITY,
+    ATLAS_THREE_CLASSES,
+    ATLAS_TWO_CLASSES,
+)
+from lab.systems.mcr2.laws.balanced import BALANCED_OPTIMUM
+from lab.systems.mcr2.laws.constrained import (
+    CONSTRAINED_OPTIMUM,
+    CONSTRAINED_RANKS,
+    SOFT_BOUND,
+    SOFT_NORMALISATION_PRINTED,
+)
 from lab.systems.mcr2.laws.critical_points import HESSIAN_SPECTRUM, SADDLE_INDEX
 from lab.systems.mcr2.laws.derivatives import GRADIENTS, MONOTONE_ASCENT, RATE_CURVATURE, SMOOTHNESS
 from lab.systems.mcr2.laws.escape import ESCAPE_CURVATURE, INTERVAL_PRINTED, RANK_RANGE_PRINTED, STRICT_SADDLE
+from lab.systems.mcr2.laws.extremes import (
+    HARD_ASSIGNMENT,
+    LEAST_RATE_UNIT_NORM,
+    RATE_BOUNDS_UNIT_NORM,
+    UNIT_NORM_EQUALITY,
+)
+from lab.systems.mcr2.laws.flow import CRITICAL_SLOWING_DOWN, GHOST_AMPLITUDE, GHOST_PASSAGE
+from lab.systems.mcr2.laws.full_rank import FULL_RANK_PRINTED, RANK_STAIRCASE
 from lab.systems.mcr2.laws.fusion_frames import (
     CRITICAL_POINT_INDEX,
     CRITICAL_POINTS,
     FRAMES_ARE_CRITICAL,
     LOCAL_MAXIMA,
 )
+from lab.systems.mcr2.laws.hysteresis import HYSTERESIS, KICK_RETURN, LOOP_AREA, SWEEP_DELAY
 from lab.systems.mcr2.laws.maxima import (
     BENIGN_IS_GLOBAL_PRINTED,
     ENVELOPE,
     GLOBAL_MAXIMUM,
     GLOBAL_MAXIMUM_PRINTED,
     VALUE_LADDER,
+)
+from lab.systems.mcr2.laws.multiplier import (
+    MATCHED_BRANCH,
+    MATCHED_MAXIMUM,
+    MATCHED_SPLITS,
+    MULTIPLIER_MATCH,
+    SMALLER_LAST_VALUE_PRINTED,
+    UNEQUAL_VALUES,
+)
+from lab.systems.mcr2.laws.random_features import (
+    FINITE_SAMPLE_BIAS,
+    FINITE_SAMPLE_VARIANCE,
+    NULL_RATE_CORRECTION,
+    NULL_RATE_REDUCTION,
+    NULL_RATE_SPREAD,
 )
 from lab.systems.mcr2.laws.rates import (
     NONNEGATIVITY,
@@ -23,7 +61,15 @@ from lab.systems.mcr2.laws.rates import (
     TWO_LINES_GAP,
     ZERO_RATE_REDUCTION,
 )
+from lab.systems.mcr2.laws.relaxation import (
+    BRANCH_GAP,
+    BRANCH_GAP_EXPONENT,
+    LOCAL_LINEAR_RATE,
+    RELAXATION_RATE,
+)
 from lab.systems.mcr2.laws.scales import RANK_SLOPE, SCALE_ASYMPTOTICS
+from lab.systems.mcr2.laws.splits import COMPETITION_OF_CLASSES, SPLIT_BY_INERTIA, WINNER_OF_A_DIRECTION
+from lab.systems.mcr2.laws.starts import OVERLAP_NEVER_HELPS, SMALL_STARTS_COLLAPSE, SURVIVING_SPECTRUM
 from lab.systems.mcr2.laws.thresholds import (
     BASIN_SEPARATRIX,
     CRITICAL_SINGULAR_VALUES,
@@ -31,37 +77,84 @@ from lab.systems.mcr2.laws.thresholds import (
     SPINODAL,
     SPINODAL_PRINTED,
 )
+from lab.systems.mcr2.laws.whitened_features import RELABELLED_RATE, WHITENED_NULL_RATE
 
 __all__ = [
+    "ATLAS_ENTRIES",
+    "ATLAS_FOUR_CLASSES",
+    "ATLAS_NULLITY",
+    "ATLAS_THREE_CLASSES",
+    "ATLAS_TWO_CLASSES",
+    "BALANCED_OPTIMUM",
     "BASIN_SEPARATRIX",
     "BENIGN_IS_GLOBAL_PRINTED",
+    "BRANCH_GAP",
+    "BRANCH_GAP_EXPONENT",
+    "COMPETITION_OF_CLASSES",
+    "CONSTRAINED_OPTIMUM",
+    "CONSTRAINED_RANKS",
     "CRITICAL_POINTS",
     "CRITICAL_POINT_INDEX",
     "CRITICAL_SINGULAR_VALUES",
+    "CRITICAL_SLOWING_DOWN",
     "ENVELOPE",
     "ESCAPE_CURVATURE",
+    "FINITE_SAMPLE_BIAS",
+    "FINITE_SAMPLE_VARIANCE",
     "FRAMES_ARE_CRITICAL",
+    "FULL_RANK_PRINTED",
+    "GHOST_AMPLITUDE",
+    "GHOST_PASSAGE",
     "GLOBAL_MAXIMUM",
     "GLOBAL_MAXIMUM_PRINTED",
     "GRADIENTS",
+    "HARD_ASSIGNMENT",
     "HESSIAN_SPECTRUM",
+    "HYSTERESIS",
     "INTERVAL_PRINTED",
+    "KICK_RETURN",
+    "LEAST_RATE_UNIT_NORM",
+    "LOCAL_LINEAR_RATE",
     "LOCAL_MAXIMA",
+    "LOOP_AREA",
+    "MATCHED_BRANCH",
+    "MATCHED_MAXIMUM",
+    "MATCHED_SPLITS",
     "MAXWELL",
     "MONOTONE_ASCENT",
+    "MULTIPLIER_MATCH",
     "NONNEGATIVITY",
+    "NULL_RATE_CORRECTION",
+    "NULL_RATE_REDUCTION",
+    "NULL_RATE_SPREAD",
     "ORTHOGONAL_UPPER_BOUND",
+    "OVERLAP_NEVER_HELPS",
     "RANK_RANGE_PRINTED",
     "RANK_SLOPE",
+    "RANK_STAIRCASE",
+    "RATE_BOUNDS_UNIT_NORM",
     "RATE_CURVATURE",
     "RATE_IDENTITIES",
+    "RELABELLED_RATE",
+    "RELAXATION_RATE",
     "SADDLE_INDEX",
     "SCALE_ASYMPTOTICS",
+    "SMALLER_LAST_VALUE_PRINTED",
+    "SMALL_STARTS_COLLAPSE",
     "SMOOTHNESS",
+    "SOFT_BOUND",
+    "SOFT_NORMALISATION_PRINTED",
     "SPINODAL",
     "SPINODAL_PRINTED",
+    "SPLIT_BY_INERTIA",
     "STRICT_SADDLE",
+    "SURVIVING_SPECTRUM",
+    "SWEEP_DELAY",
     "TWO_LINES_GAP",
+    "UNEQUAL_VALUES",
+    "UNIT_NORM_EQUALITY",
     "VALUE_LADDER",
+    "WHITENED_NULL_RATE",
+    "WINNER_OF_A_DIRECTION",
     "ZERO_RATE_REDUCTION",
 ]

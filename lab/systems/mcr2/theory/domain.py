@@ -5,23 +5,15 @@ A value outside a domain never yields a number: the error names the parameter, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from lab.checks import checked, integer, non_negative, positive
 from lab.errors import OutOfDomain
 
-__all__ = ["gram_scale", "reduced_multiplier"]
-
-
-def checked(name: str, value, ok: Callable[[np.ndarray], np.ndarray], rule: str, where=True) -> np.ndarray:
-    """`value` as a float array, or OutOfDomain naming the first entry (among `where`) that violates `rule`."""
-    value = np.asarray(value, dtype=float)
-    bad = ~ok(value) & where  # NaN fails every comparison, hence every rule
-    if np.any(bad):
-        first = float(np.broadcast_to(value, bad.shape)[bad][0])
-        raise OutOfDomain(f"{name}={first!r}: {rule}")
-    return value
+__all__ = ["checked", "fraction", "gram_scale", "integer", "multiplier", "non_negative", "positive", "ranks",
+           "reduced_multiplier", "sizes"]  # fmt: skip
 
 
 def fraction(x, name: str = "x", where=True) -> np.ndarray:
@@ -33,20 +25,6 @@ def multiplier(tau, name: str = "tau", where=True) -> np.ndarray:
     """A positive finite regularisation weight."""
     rule = "must be positive and finite; without regularisation the objective has no maximum"
     return checked(name, tau, lambda v: (v > 0) & np.isfinite(v), rule, where)
-
-
-def positive(name: str, value) -> np.ndarray:
-    return checked(name, value, lambda v: (v > 0) & np.isfinite(v), "must be positive and finite")
-
-
-def non_negative(name: str, value) -> np.ndarray:
-    return checked(name, value, lambda v: (v >= 0) & np.isfinite(v), "must be non-negative and finite")
-
-
-def integer(name: str, value, least: int) -> int:
-    if int(value) != value or value < least:
-        raise OutOfDomain(f"{name}={value!r}: must be an integer >= {least}")
-    return int(value)
 
 
 def sizes(class_sizes: Sequence[int], name: str = "class_sizes") -> np.ndarray:

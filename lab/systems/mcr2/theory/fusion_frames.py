@@ -115,7 +115,7 @@ def _branch(theta: float, sign: int, tau: float) -> float:
     return float((u_plus if sign > 0 else u_minus)(theta, tau))
 
 
-def _parts(spaces: Sequence[Eigenspace], fractions, tau: float, tolerance: float):
+def joined_eigenspaces(spaces: Sequence[Eigenspace], fractions, tau: float, tolerance: float):
     """(P, theta, u, sign) per eigenspace; spaces with equal u are one eigenspace and are joined."""
     parts: list[tuple[np.ndarray, float, float, int]] = []
     for space in spaces:
@@ -212,7 +212,7 @@ def fusion_frame_index(
     >>> fusion_frame_index([mercedes], [1 / 3] * 3, 2, tau=0.05)
     2
     """
-    parts = _parts(spaces, fractions, float(domain.multiplier(tau)), tolerance)
+    parts = joined_eigenspaces(spaces, fractions, float(domain.multiplier(tau)), tolerance)
     dim, r = domain.integer("dim", dim, 1), sum(P.shape[1] for P, *_ in parts)
     if r > dim:
         raise OutOfDomain(f"dim={dim}: must be at least the total dimension {r} of the eigenspaces; raise dim")
