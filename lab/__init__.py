@@ -24,6 +24,7 @@ _HOME = {
     "Traced": "lab.params", "find": "lab.registry", "laws": "lab.registry", "studies": "lab.registry",
     "Study": "lab.study", "Grid": "lab.sweeps.grid", "log_grid": "lab.sweeps.grid",
     "sweep": "lab.sweeps.functions", "Stream": "lab.streams", "InputError": "lab.errors", "OutOfDomain": "lab.errors",
+    "certify": "lab.systems.mcr2.certificate",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from lab.sweeps.functions import sweep as sweep
     from lab.sweeps.grid import Grid as Grid
     from lab.sweeps.grid import log_grid as log_grid
+    from lab.systems.mcr2.certificate import certify as certify
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: ``lab list | show | check | refute | run | report | new | doctor``.
+"""The command line: ``lab list | show | check | refute | run | certify | report | new | doctor``.
 
 This file parses and dispatches; the work is done in `lab.commands` and `lab.report`, imported when a command needs
 them. Standard output carries results alone (with ``--json``, JSON alone), progress and errors go to standard error.
@@ -122,6 +122,39 @@ class Run(RunOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Certify:
+    """Certify features: rate reduction between floor and exact maximum, nearest critical point, curvature, advice."""
+
+    file: Annotated[Positional[str], arg(metavar="FILE", help="Features, samples in rows: .npz, .npy, .csv, .parquet.")]
+    labels: Annotated[
+        str, arg(metavar="NAME", help="Array of the npz or column of the table with the classes, or an .npy file.")
+    ]
+    features: Annotated[
+        str | None,
+        arg(metavar="NAME", help="Array of the npz; columns such as a,b or 'z*'. By default all that are not labels."),
+    ] = None
+    eps: Annotated[float, arg(metavar="E", help="Distortion (not squared), in units of the normalised features.")] = 0.5
+    lam: Annotated[
+        float | None,
+        arg(metavar="L", help="F = Delta R - (lam/2) |Z|^2; by default the one that matches the features best."),
+    ] = None
+    normalise: Annotated[
+        Literal["unit", "class", "none"] | None,
+        arg(help="Rows of norm one, classes of energy N_k, or as they are; by default none with --lam, else unit."),
+    ] = None
+    figure: Annotated[str | None, arg(metavar="FILE", help="Draw the certificate: .png, .svg or .pdf.")] = None
+    out: Annotated[
+        str | None, arg(metavar="DIR", help="Write certificate.json, figure.png and the escape direction, escape.npz.")
+    ] = None  # fmt: skip
+    json: Annotated[bool, arg(help="Print JSON.")] = False
+
+    def run(self) -> int:
+        from lab.commands.certify import certify_file
+
+        return certify_file(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Gather all results of a folder in one self-contained page, DIR/index.html."""
 
@@ -158,8 +191,8 @@ class Doctor:
 
 
 COMMANDS: dict[str, Any] = {
-    "list": List, "show": Show, "check": Check, "refute": Refute, "run": Run, "report": Report, "new": New,
-    "doctor": Doctor,
+    "list": List, "show": Show, "check": Check, "refute": Refute, "run": Run, "certify": Certify,
+    "report": Report, "new": New, "doctor": Doctor,
 }  # fmt: skip
 
 _INTERRUPTED = {
