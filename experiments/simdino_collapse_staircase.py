@@ -46,7 +46,7 @@ STUDY = Study(
     title="Modes are learned in the order of their noise, at thresholds that the teacher's momentum does not move",
     presets={
         "smoke": preset(
-            Grid(replicates=4, lowest=0.4, highest=0.95, momenta=[EMA], margin=0.3, per_stair=3, slowest=3e-4,
+            Grid(replicates=4, inputs=3, dim=2, lowest=0.4, highest=0.95, momenta=[EMA], margin=0.2, slowest=3e-4,
                  eps=[0.5, 1.0]),
             Grid(modes=1, lowest=0.2, momentum=EMA, expansion=["student", "mean"], gain=gains(0.42, 3.9, 8)),
         ),
@@ -59,8 +59,8 @@ STUDY = Study(
         "paper": preset(
             Grid(replicates=4, momenta=[(0.0, 0.5, 0.9, 0.99)], margin=0.1, per_stair=20, slowest=1e-4,
                  eps=[0.1, 0.2, 0.5, 1.0, 2.0], lowest=[0.2, 0.3, 0.4], condition=[1.0, 3.0, 10.0]),
-            Grid(replicates=6, modes=4, dim=8, lowest=[0.05, 0.2, 0.4], momentum=(0.0, 0.5, 0.9, 0.99),
-                 expansion=["student", "mean"], centred=[False, True], eps=[0.5, 1.0, 1.4], gain=gains(0.42, 3.9, 33)),
+            Grid(replicates=6, modes=4, dim=8, lowest=[0.05, 0.2, 0.3], momentum=(0.0, 0.5, 0.9, 0.99),
+                 expansion=["student", "mean"], centred=[False, True], eps=[0.5, 1.0, 1.4], gain=gains(0.42, 3.4, 33)),
         ),
     },
 )  # fmt: skip
@@ -128,13 +128,13 @@ def draw_rank(ax, stairs):
                 markerfacecolor="none", markeredgewidth=0.8, label=f"trained, EMA momentum {m:g} (offset)")  # fmt: skip
     ax.set(xlabel=r"$\gamma/\gamma_1$", ylabel="rank of the features", yticks=range(p.dim + 1),
            title="Staircase: one mode after the other")  # fmt: skip
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
 
 
 def levels(stairs):
     """The distortions and starts that lie on one line."""
     eps = ", ".join(f"{e:g}" for e in sorted(stairs["eps"].unique()))
-    return rf"$\epsilon$ = {eps}, {len(stairs) // stairs['eps'].nunique()} starts each"
+    return rf"$\epsilon$ = {eps}; {len(stairs) // stairs['eps'].nunique()} starts each"
 
 
 def rows_of(frame):
@@ -170,7 +170,7 @@ def draw_growth(ax, rows):
     low = -0.66
     for k, (name, settings) in enumerate(official.items()):
         ax.plot(settings.gain, low + 0.1 * k, "D", color="0.15", markersize=5, clip_on=False)
-        left = settings.gain > 3
+        left = settings.gain > 1
         ax.annotate(f"{name}: {settings.gain:.2f}", (settings.gain, low + 0.1 * k), xytext=(-8 if left else 8, 0),
                     textcoords="offset points", va="center", ha="right" if left else "left", fontsize=8)  # fmt: skip
     ax.set(xscale="log", xlabel=r"push on the mode over its noise, $\gamma\kappa/\nu$ (half of it for the mean)",
@@ -184,9 +184,11 @@ def draw_growth(ax, rows):
 
 def draw_residuals(ax, verdicts):
     kinds = (("simdino/total-collapse", COLOURS[0], "o"), ("simdino/collapse-onset", COLOURS[1], "s"))
-    for shift, (law, color, mark) in zip((-0.12, 0.12), kinds, strict=True):
+    for shift, (law, color, mark) in zip((-0.15, 0.15), kinds, strict=True):
         found = [v for v in verdicts if v["law"] == law and v["at"] is not None and v["low"] is not None]
-        places = [position(v) + shift + 0.05 * np.sin(7.0 * i) for i, v in enumerate(found)]
+        # runs of one momentum and grid that found the same bracket are drawn once
+        found = list({(position(v), v["predicted"], v["low"], v["high"]): v for v in found}.values())
+        places = spread([position(v) + shift for v in found])
         unit = np.array([v["predicted"] for v in found])
         middle, low, high = (np.array([v[k] for v in found]) / unit for k in ("measured", "low", "high"))
         ax.errorbar(places, middle, yerr=[middle - low, high - middle], marker=mark, color=color, linestyle="none",
@@ -198,6 +200,15 @@ def draw_residuals(ax, verdicts):
            title="Thresholds; bars: predictions that would have passed", xlim=(-0.5, len(EMA) - 0.5),
            ylim=(0.8, 1.2))  # fmt: skip
     ax.legend(loc="upper left", fontsize=8)
+
+
+def spread(places):
+    """Equal places side by side."""
+    places = np.array(places)
+    for place in np.unique(places):
+        here = np.flatnonzero(places == place)
+        places[here] += 0.18 * (np.arange(here.size) / max(here.size - 1, 1) - 0.5)
+    return places
 
 
 def position(verdict):

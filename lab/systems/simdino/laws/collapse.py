@@ -41,7 +41,7 @@ class CollapsedState(Params):
     centred: bool = False
 
     @model_validator(mode="after")
-    def _orthogonal_modes_fit(self) -> Self:
+    def _rate_sees_features(self) -> Self:
         if self.c < 1:
             raise ValueError(
                 f"d/eps^2={self.c:.3g} is below 1: the rate then hardly sees unit features; lower eps or raise dim"

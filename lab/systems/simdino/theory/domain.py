@@ -5,30 +5,11 @@ A value outside a domain never yields a number: the error names the parameter, i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from lab.errors import OutOfDomain
+from lab.checks import checked, integer, non_negative, positive
 
-__all__ = ["coding_scale"]
-
-
-def checked(name: str, value, ok: Callable[[np.ndarray], np.ndarray], rule: str) -> np.ndarray:
-    """`value` as a float array, or OutOfDomain naming the first entry that violates `rule`."""
-    value = np.asarray(value, dtype=float)
-    bad = ~ok(value)  # NaN fails every comparison, hence every rule
-    if np.any(bad):
-        raise OutOfDomain(f"{name}={float(value[bad].flat[0])!r}: {rule}")
-    return value
-
-
-def positive(name: str, value) -> np.ndarray:
-    return checked(name, value, lambda v: (v > 0) & np.isfinite(v), "must be positive and finite")
-
-
-def non_negative(name: str, value) -> np.ndarray:
-    return checked(name, value, lambda v: (v >= 0) & np.isfinite(v), "must be non-negative and finite")
+__all__ = ["checked", "coding_scale", "integer", "momentum", "noise_fraction", "non_negative", "positive", "step_size"]
 
 
 def noise_fraction(nu) -> np.ndarray:
@@ -44,12 +25,6 @@ def momentum(m) -> np.ndarray:
 def step_size(step) -> np.ndarray:
     """Learning rate, in (0, 1]: the pull of the teacher alone then contracts without overshoot."""
     return checked("step", step, lambda v: (v > 0) & (v <= 1), "must lie in (0, 1]; larger steps overshoot the teacher")
-
-
-def integer(name: str, value, least: int) -> int:
-    if int(value) != value or value < least:
-        raise OutOfDomain(f"{name}={value!r}: must be an integer >= {least}")
-    return int(value)
 
 
 def coding_scale(dim: int, eps):
