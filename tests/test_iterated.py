@@ -221,3 +221,27 @@ def test_situations_are_stored_and_not_computed_again(tmp_path):
         with Engine(store=tmp_path) as engine:
             assert all(group.verdict.holds for group in judge(law, POINTS[1:3], 1, 0, engine))
         assert len(calls) == expected
+
+
+def test_conformance_takes_one_turn_of_an_iterated_measurement(monkeypatch):
+    """Bits are compared on the first turn; the verdicts are those of the whole run."""
+    from lab import Draws, Equality, Law, but
+    from lab.testing import conformance
+
+    law = Law(
+        id="tests/walk", source="a test", params=Walk, predict=lambda p: 3.0, measure=walk,
+        claim=Equality(of="steps", resolve=1.0), controls={"two steps": but(predict=lambda p: 2.0)},
+        examples=(Walk(turns=3),), draws=Draws(shapes=0), statement="As many steps as turns.",
+    )  # fmt: skip
+    taken = []
+    measure = Engine.measure
+
+    def watched(self, plan, points, *rest):
+        points = list(points)
+        taken.append((plan.measurement.turns(points[0]), len(points)))
+        return measure(self, plan, points, *rest)
+
+    monkeypatch.setattr(Engine, "measure", watched)
+    assert conformance(law) == []
+    assert [turns for turns, _ in taken if turns == 3] == [3, 3]  # the law and its control, which shares the rows
+    assert {turns for turns, _ in taken} == {1, 3}

@@ -261,6 +261,21 @@ def test_order_of_second_moments_along_a_shared_direction_never_changes(seed):
     assert int(theory.winner_of_direction(u, x)) == order[-1]
 
 
+@pytest.mark.parametrize(("start", "tau"), [(3.0, 0.05), (100.0, 0.12), (0.5, 0.02)])
+def test_near_ties_are_amplified_as_both_classes_shrink(start, tau):
+    x, gap = np.array([0.3, 0.7]), 1e-6
+    w = start * np.array([1 + gap, 1.0])
+    def right(_, w):
+        return 2 * w * (1 / (1 + x @ w) - 1 / (1 + w) - tau)
+    end = 0.5 * start
+    solved = solve_ivp(right, (0, np.log(2) / (2 * tau)), w, rtol=1e-12, atol=1e-14).y[:, -1]
+    assert solved[1] == pytest.approx(end, rel=1e-3)
+    grown = (solved[0] / solved[1] - 1) / gap
+    # the difference is of order gap times the factor, relative to one
+    assert grown == pytest.approx(theory.tie_amplification(start, tau, solved[1]), rel=1e-2)
+    assert theory.tie_amplification(start, tau) > grown
+
+
 def test_inertia_split_counts_signs():
     rng = np.random.default_rng(6)
     frame = np.linalg.qr(rng.standard_normal((5, 5)))[0]

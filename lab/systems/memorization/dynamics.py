@@ -18,9 +18,9 @@ import numpy as np
 from lab.errors import InputError, nearest
 from lab.models import denoisers
 from lab.models.diffusion import VP, Process, ddim
-from lab.objectives.memorization import nearest_two
+from lab.objectives.memorization import nearest_two, squared_distances
 
-__all__ = ["WEIGHTINGS", "Fit", "Model", "Weighting", "advance", "fit_start", "generate",
+__all__ = ["WEIGHTINGS", "Fit", "Model", "Weighting", "advance", "fit_start", "generate", "lloyd", "lloyd_copies",
            "log_priors", "mixture_loss", "nearest_squares", "published_times", "residual_variance",
            "weighting"]  # fmt: skip
 
@@ -137,23 +137,26 @@ def advance(
     """`steps` full-batch steps on the weighted eps loss, `draws` noise vectors and times per sample and step.
 
     Random numbers depend on `key` and on the number of the step alone, so a run in chunks is the run in one piece.
+    `weights` may hold traced arrays: `jax.vmap` over stacked weightings trains under all of them on the same noise.
     """
     import jax
     import jax.numpy as jnp
 
     count, dim = x.shape
-    table = jnp.asarray(np.stack([times, weights.factor]), dtype=x.dtype)
-    cumulative = jnp.asarray(np.cumsum(weights.probability), dtype=x.dtype)
+    time = jnp.asarray(times, dtype=x.dtype)
+    factor = jnp.asarray(weights.factor, dtype=x.dtype)
+    cumulative = jnp.cumsum(jnp.asarray(weights.probability, dtype=x.dtype))
+    priors = jnp.asarray(priors, dtype=x.dtype)
 
     def objective(model: Model, noise: Any, index: Any) -> Any:
-        losses = mixture_loss(model, x, noise, table[0][index], priors, process)
-        return jnp.sum(jnp.mean(losses * table[1][index], axis=(1, 2)))
+        losses = mixture_loss(model, x, noise, time[index], priors, process)
+        return jnp.sum(jnp.mean(losses * factor[index], axis=(1, 2)))
 
     def one(fit: Fit, _: None) -> tuple[Fit, None]:
         first, second = jax.random.split(jax.random.fold_in(key, fit.step))
         noise = jax.random.normal(first, (draws, count, dim), dtype=x.dtype)
         uniform = jax.random.uniform(second, (draws, count), dtype=x.dtype) * cumulative[-1]
-        index = jnp.minimum(jnp.searchsorted(cumulative, uniform), len(times) - 1)
+        index = jnp.sum(uniform[..., None] > cumulative[:-1], axis=-1)
         gradient = jax.grad(objective)(fit.model, noise, index)
         updates, state = optimiser.update(gradient, fit.optimiser, fit.model)
         model = jax.tree.map(lambda a, b: a + b, fit.model, updates)
@@ -191,3 +194,36 @@ def residual_variance(model: Model, x: Any, priors: Any) -> Any:
     squares = jnp.sum((x[None, :, None, :] - model.means[:, None]) ** 2, axis=-1)  # differences: exact near zero
     nearest = jnp.min(squares - priors[:, None, :], axis=-1)
     return jnp.mean(nearest, axis=-1) / x.shape[-1]
+
+
+def lloyd(x: np.ndarray, count: int, *, most: int = 100) -> tuple[np.ndarray, float]:
+    r"""Means (M, d) of Lloyd's iteration from the first M points of x (N, d), and variance :math:`u=SS/(Nd)`.
+
+    A surrogate of training under hard assignment: no weights, no noise, no optimiser. SS is the sum of squared
+    distances of the points to their nearest mean. It stops when no point changes its mean, after at most `most` turns.
+    """
+    x = np.asarray(x, dtype=float)
+    if not 1 <= count <= len(x):
+        raise InputError(f"count={count}: the number of means must lie between 1 and the {len(x)} points")
+    means, nearest = x[:count].copy(), np.full(len(x), -1)
+    for _ in range(most):
+        squares = squared_distances(x, means)
+        again = np.argmin(squares, axis=1)
+        if np.array_equal(again, nearest):
+            break
+        nearest = again
+        joined = np.bincount(nearest, minlength=count)
+        sums = np.zeros_like(means)
+        np.add.at(sums, nearest, x)
+        means = np.where(joined[:, None] > 0, sums / np.maximum(joined, 1)[:, None], means)
+    return means, float(np.sum((x - means[nearest]) ** 2) / x.size)
+
+
+def lloyd_copies(
+    rng: np.random.Generator, x: np.ndarray, count: int, thresholds: Any, *, samples: int = 300
+) -> np.ndarray:
+    """Shares of copies, one per threshold, among samples of the mixture that `lloyd` finds (equal weights)."""
+    means, u = lloyd(x, count)
+    made = means[rng.integers(count, size=samples)] + np.sqrt(u) * rng.standard_normal((samples, x.shape[1]))
+    first, second = nearest_two(made, x)
+    return np.mean(first[:, None] <= np.asarray(thresholds) * second[:, None], axis=0)

@@ -134,6 +134,7 @@ from lab.systems.mcr2.theory.scales import between_class_variance, rank_slope
 from lab.systems.mcr2.theory.splits import (
     competing_grams,
     inertia_split,
+    tie_amplification,
     time_to_first_loss,
     winner_of_direction,
 )
@@ -264,6 +265,7 @@ __all__ = [
     "spinodal",
     "survival_threshold",
     "sweep_delay",
+    "tie_amplification",
     "time_to_first_loss",
     "to_official",
     "two_lines_gap",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 __all__ = ["chi_square_nodes", "noncentral_cdf", "noncentral_nodes"]
 
@@ -13,6 +13,8 @@ _STEP = 0.35  # in log x the densities are analytic in a strip of half-width pi/
 
 def chi_square_nodes(degrees: float, count: int = 80) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights for averages over a chi-square variable, between its 1e-14 quantiles; at least `count`."""
+    from scipy import stats
+
     law = stats.chi2(degrees)
     low, high = np.log([law.ppf(_TAIL), law.isf(_TAIL)])
     return _normalised(np.linspace(low, high, max(count, int((high - low) / _STEP))), law.logpdf)
@@ -20,6 +22,8 @@ def chi_square_nodes(degrees: float, count: int = 80) -> tuple[np.ndarray, np.nd
 
 def noncentral_nodes(degrees: float, shift: np.ndarray, count: int = 80) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights (..., n >= count) for averages over noncentral chi-square variables of shifts (...)."""
+    from scipy import stats
+
     shift = np.asarray(shift, dtype=float)
     law = stats.chi2(degrees)
     # sqrt of the variable is within sqrt(shift) of that of the central one, by the triangle inequality
