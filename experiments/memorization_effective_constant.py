@@ -7,7 +7,6 @@ memoriser is C (1 - M/N) d v; C by quadrature and by Monte Carlo, against the si
 from __future__ import annotations
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 from lab import Grid, Study
 from lab.plot import verdict_note
@@ -81,6 +80,8 @@ def surface(ax, part, count):
 
 def slices(ax, part, count):
     """C along the signal-to-noise ratio: quadrature, Monte Carlo with accepted intervals, edge, printed band."""
+    from scipy.interpolate import PchipInterpolator  # not at the top: `lab list` imports this file
+
     ax.axhspan(1, 2, color="#E69F00", alpha=0.12, linewidth=0)
     ax.axhline(1, color="#E69F00", linestyle="--", label="published code, $C=1$")
     ax.axhline(2, color="0.6", linewidth=0.8)

@@ -14,11 +14,12 @@ from lab import Grid, Study
 from lab.claims.statistics import student_quantile
 from lab.plot import measured_points, verdict_note
 from lab.systems.memorization import theory
-from lab.systems.memorization.laws import CROSSOVER_EXACT, CROSSOVER_PAPER, PMEM_EXCESS
+from lab.systems.memorization.laws import CROSSOVER_EXACT, CROSSOVER_PAPER, PLATEAU_LOSS, PMEM_EXCESS
 from lab.systems.memorization.laws.crossover import Weighted
 from lab.systems.memorization.laws.losses import APART
+from lab.systems.memorization.laws.transition import LOSS_SNR
 
-SNRS = [0.2, 1.0, 6.704]  # 6.704: t = .36 of the variance preserving process, as in the published tables
+SNRS = [0.2, 1.0, LOSS_SNR]
 
 
 def usual(f):
@@ -35,26 +36,31 @@ def curves(count, replicates, **shape):
     return Grid(psi=SNRS, separation=usual, M=sizes(count), replicates=replicates, **shape)
 
 
-def preset(losses, crossovers):
-    return {PMEM_EXCESS.id: losses, CROSSOVER_EXACT.id: crossovers, CROSSOVER_PAPER.id: crossovers}
+def preset(losses, crossovers, trained):
+    return {PMEM_EXCESS.id: losses, CROSSOVER_EXACT.id: crossovers, CROSSOVER_PAPER.id: crossovers,
+            PLATEAU_LOSS.id: trained}  # fmt: skip
 
 
 WINDOWS = ["middle noise", "high noise"]
 
 STUDY = Study(
     id="memorization/loss-curves",
-    laws=(PMEM_EXCESS, CROSSOVER_EXACT, CROSSOVER_PAPER),
+    laws=(PMEM_EXCESS, CROSSOVER_EXACT, CROSSOVER_PAPER, PLATEAU_LOSS),
     title="Losses of partial memorisers are exact; the published law takes the wrong constant and crosses too early",
     presets={
-        "smoke": preset(curves(7, 24, d=30, K=3, N=60), Grid(weight="high noise", replicates=24)),
+        "smoke": preset(curves(7, 24, d=30, K=3, N=60), Grid(weight="high noise", replicates=24),
+                        Grid(8, N=60, draws=1, shares=[(0.6, 0.8, 0.95)])),
         "default": preset(
             curves(12, 96, d=30, K=3, N=60),
             Grid(weight=WINDOWS, count=12, replicates=64) + Grid(K=1, N=40, weight="x0", count=12, replicates=64),
+            Grid(8, N=60, shares=[(0.5, 0.6, 0.7, 0.8, 0.9, 0.95)]),
         ),
         "paper": preset(
             curves(30, 1000, d=50, K=12, N=200),
             Grid(d=50, N=200, weight=WINDOWS, count=30, replicates=1000)
             + Grid(d=50, K=1, N=100, weight="x0", count=30, replicates=1000),
+            Grid(8, d=50, K=12, N=200, shares=[tuple(round(0.5 + 0.05 * i, 2) for i in range(10))], steps=20_000,
+                 rate=3e-3, draws=20),
         ),
     },
 )
@@ -68,16 +74,17 @@ PRINTED = {"marker": "X", "markersize": 8.5, "markeredgecolor": "white", "linest
 def draw(axes, rows, verdicts):
     *panels, last = axes.flat
     losses = rows[rows["constant"].notna()]
+    trained = rows[rows["shares"].notna()] if "shares" in rows else rows.iloc[:0]
     for ax, (psi, part) in zip(panels, losses.groupby("psi"), strict=False):
-        loss_panel(ax, float(psi), part)
+        loss_panel(ax, float(psi), part, trained if psi == LOSS_SNR else trained.iloc[:0])
     note = verdict_note(verdicts, PMEM_EXCESS.id)
-    panels[0].legend(*panels[1].get_legend_handles_labels(), loc="lower left", fontsize=7.8, ncols=2, alignment="left",
+    panels[0].legend(*panels[2].get_legend_handles_labels(), loc="lower left", fontsize=7.8, ncols=2, alignment="left",
                      title=note, title_fontsize=7.8)  # fmt: skip
-    crossover_panel(last, rows[rows["weight"].notna()], verdicts)
+    crossover_panel(last, rows[rows["gap"].notna()], verdicts)
 
 
-def loss_panel(ax, psi, part):
-    """Losses per model size at one signal-to-noise ratio."""
+def loss_panel(ax, psi, part, trained):
+    """Losses per model size at one signal-to-noise ratio; `trained` are rows of training runs at this ratio."""
     first = part.iloc[0]
     d, K, N, v = int(first["d"]), int(first["K"]), int(first["N"]), float(first["v"])
     m = np.append(1 - np.geomspace(1 - 8 * K / N, 1e-3, 80), 1.0)
@@ -94,6 +101,10 @@ def loss_panel(ax, psi, part):
         half = 1 - np.geomspace(0.5, 1e-3, 30)
         plateau = theory.plateau_loss(theory.fitted_variance(half, d, K, N, v=v), d, psi)
         ax.plot(half, plateau, color=GREEN, linestyle="-.", label=r"trained mixture, $du/(1+\psi u)$")
+    if len(trained):
+        long = trained.explode(["m", "loss"])
+        long = long.assign(m=long["m"].astype(float), loss=long["loss"].astype(float))
+        measured_points(ax, long, x="m", y="loss", color=GREEN, marker="D", label="trained from training points")
     part = part.assign(m=part["M"] / part["N"], test=part["above"] + exact.generaliser)
     measured_points(ax, part, x="m", y="training", color=BLUE, label="Monte Carlo, training")
     style = {"marker": "s", "markerfacecolor": "white", "color": RED}

@@ -127,6 +127,17 @@ def to_numpy(x: Array) -> np.ndarray:
     return np.asarray(x)
 
 
+def detached(x: Array) -> Array:
+    """`x` as a constant: no gradient passes through it."""
+    if array_api_compat.is_torch_array(x):
+        return x.detach()
+    if array_api_compat.is_jax_array(x):
+        import jax
+
+        return jax.lax.stop_gradient(x)
+    return x
+
+
 def cholesky(matrix: Array) -> Array:
     """Lower Cholesky factor of symmetric positive definite matrices.
 

@@ -61,12 +61,15 @@ class Check:
     ] = ()
     examples: Annotated[int | None, arg(metavar="N", help="Points to draw per law; default as each law says.")] = None
     seed: Annotated[int, arg(metavar="S", help="Root seed of all draws.")] = 0
+    workers: Annotated[int, arg(metavar="N", help="Processes to judge in; 0 is this process.")] = 0
     json: Annotated[bool, arg(help="Print JSON, one row per law and per control.")] = False
 
     def run(self) -> int:
         from lab.commands.verdicts import check_laws
 
-        return check_laws(self.ids, examples=self.examples, seed=self.seed, as_json=self.json)
+        return check_laws(
+            self.ids, examples=self.examples, seed=self.seed, workers=self.workers, as_json=self.json
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

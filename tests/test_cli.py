@@ -173,6 +173,24 @@ def test_check_judges_law_control_and_printed_form(toy, capsys):
     assert "toy/total, control 'shifted'" in err
 
 
+def test_check_in_processes_of_its_own_says_the_same(capsys):
+    names = ["memorization/two-points", "tost/descent-edge"]
+    found = []
+    for workers in ("0", "2"):
+        assert main(["check", *names, "--json", "--workers", workers]) == 0
+        found.append([{k: v for k, v in row.items() if k != "seconds"} for row in strict(capsys.readouterr().out)])
+    assert found[0] == found[1]
+    assert main(["check", names[0], "--workers", "-1"]) == 2
+    assert "--workers -1 must be 0 or more" in capsys.readouterr().err
+
+
+def test_a_process_that_dies_leaves_its_laws_undecided(toy, capsys):
+    Path("../toy_sums.py").write_text(TOY.replace('    print("noise of a measurement")', "    import os; os._exit(3)"))
+    assert main(["check", toy, "--json", "--workers", "1"]) == 1
+    rows = strict(capsys.readouterr().out)
+    assert [(row["verdict"], "terminated abruptly" in row["reason"]) for row in rows] == [("undecided", True)] * 2
+
+
 def test_check_prints_a_table_and_where_tolerances_come_from(toy, capsys):
     assert main(["check", toy, "--examples", "2", "--seed", "3"]) == 0
     out = capsys.readouterr().out

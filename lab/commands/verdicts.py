@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["check_laws", "refute_law"]
 
 
-def check_laws(names: Sequence[str], *, examples: int | None = None, seed: int = 0, as_json: bool = False) -> int:
+def check_laws(
+    names: Sequence[str], *, examples: int | None = None, seed: int = 0, workers: int = 0, as_json: bool = False
+) -> int:
     """Judge laws and their controls, and print one row for each.
 
     Returns
@@ -30,32 +32,87 @@ def check_laws(names: Sequence[str], *, examples: int | None = None, seed: int =
 
     Notes
     -----
-    One engine serves the whole command, so that controls and printed forms reuse rows and compiled programs. Rows of
-    training runs (iterated measurements) that a study has left under ``results`` are judged as they are. A law
-    that raises is *undecided* with the error as its reason: it must not hide the verdicts of the others.
+    Laws of one measurement share an engine, so that controls and printed forms reuse rows and compiled programs; with
+    `workers` they go to processes of their own, a measurement to one process. Rows of training runs (iterated
+    measurements) that a study has left under ``results`` are judged as they are. A law that raises is *undecided* with
+    the error as its reason: it must not hide the verdicts of the others.
     """
     if examples is not None and examples < 1:
         raise InputError(f"--examples {examples} must be at least 1; leave it out for each law's own number")
+    if workers < 0:
+        raise InputError(f"--workers {workers} must be 0 or more; 0 is this process")
     check_seed(seed)
-    from lab.sweeps.engine import Engine
-
-    engine = Engine(known=sorted(Path("results").glob("*/*/rows")))
-    rows: list[dict[str, Any]] = []
-    worst: list[str] = []
     with silent(as_json):
         laws = laws_named(names)
         with progress(sum(1 + len(law.controls) for law in laws)) as tell:
-            for law in laws:
-                for control in (None, *law.controls):
-                    tell(_title(law, control))
-                    row, where = _judged(law, control, examples, seed, engine)
-                    rows.append(row)
-                    worst.append(where)
+            if workers:
+                judged = _judged_by_workers(names, laws, examples, seed, workers, tell)
+            else:
+                engine = _engine()
+                judged = {law.id: _judged_law(law, examples, seed, engine, tell) for law in laws}
+    found = [one for law in laws for one in judged[law.id]]
+    rows, worst = [row for row, _ in found], [where for _, where in found]
     if as_json:
         print_json(rows)
     else:
         _print_checks(laws, rows, worst)
     return 0 if all(_as_expected(row) for row in rows) else 1
+
+
+def _engine() -> Any:
+    from lab.sweeps.engine import Engine
+
+    return Engine(known=sorted(Path("results").glob("*/*/rows")))
+
+
+def _judged_law(
+    law: Law, examples: int | None, seed: int, engine: Any, tell: Callable[[str], None] = lambda title: None
+) -> list[tuple[dict[str, Any], str]]:
+    found = []
+    for control in (None, *law.controls):
+        tell(_title(law, control))
+        found.append(_judged(law, control, examples, seed, engine))
+    return found
+
+
+_OWN: dict[str, Any] = {}  # of a worker: its laws and its engine
+
+
+def _judge_family(names: Sequence[str], ids: Sequence[str], examples: int | None, seed: int) -> Any:
+    """In a worker: the rows of the laws of one measurement."""
+    if not _OWN:
+        _OWN.update(laws={law.id: law for law in laws_named(names)}, engine=_engine())
+    with silent(True):
+        return {name: _judged_law(_OWN["laws"][name], examples, seed, _OWN["engine"]) for name in ids}
+
+
+def _judged_by_workers(
+    names: Sequence[str], laws: Sequence[Law], examples: int | None, seed: int, workers: int,
+    tell: Callable[[str], None],
+) -> dict[str, list[tuple[dict[str, Any], str]]]:  # fmt: skip
+    """Rows by law, judged in so many processes. A process that dies leaves the laws it had undecided."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    families: dict[str, list[Law]] = {}
+    for law in laws:
+        families.setdefault(law.plan.measurement.name, []).append(law)
+    judged: dict[str, list[tuple[dict[str, Any], str]]] = {}
+    context = multiprocessing.get_context("spawn")  # JAX's threads do not survive a fork
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        tasks = {pool.submit(_judge_family, names, [law.id for law in family], examples, seed): family
+                 for family in sorted(families.values(), key=len, reverse=True)}  # fmt: skip
+        for task in as_completed(tasks):
+            family = tasks[task]
+            try:
+                judged |= task.result()
+            except Exception as error:
+                judged |= {law.id: [_failed(law, control, error) for control in (None, *law.controls)]
+                           for law in family}  # fmt: skip
+            for law in family:
+                for control in (None, *law.controls):
+                    tell(_title(law, control))
+    return judged
 
 
 def check_seed(seed: int) -> None:
@@ -73,11 +130,7 @@ def _judged(law: Law, control: str | None, examples: int | None, seed: int, engi
     try:
         found = check(law if control is None else law.control(control), seed=seed, examples=examples, engine=engine)
     except Exception as error:  # one broken law must not hide the others: it is undecided, with its reason
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        row = dict.fromkeys(("margin", "resolution"))
-        row |= {"verdict": "undecided", "examples": 0, "judged": 0, "total": 0, "undecided": 0, "tolerance_source": "",
-                "reason": " ".join(reason.split()), "seconds": time.perf_counter() - start}  # fmt: skip
-        return _ordered(law, control, expected, row), ""
+        return _failed(law, control, error, time.perf_counter() - start)
     v = found.verdict
     row = {
         "verdict": v.verdict, "examples": len(found.groups), "judged": v.judged, "total": v.total, "margin": v.margin,
@@ -85,6 +138,14 @@ def _judged(law: Law, control: str | None, examples: int | None, seed: int, engi
         "undecided": sum(group.verdict.verdict == "undecided" for group in found.groups),
     }  # fmt: skip
     return _ordered(law, control, expected, row), _worst(found)
+
+
+def _failed(law: Law, control: str | None, error: Exception, seconds: float = 0.0) -> tuple[dict[str, Any], str]:
+    reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+    row: dict[str, Any] = dict.fromkeys(("margin", "resolution"))
+    row |= {"verdict": "undecided", "examples": 0, "judged": 0, "total": 0, "undecided": 0, "tolerance_source": "",
+            "reason": " ".join(reason.split()), "seconds": seconds}  # fmt: skip
+    return _ordered(law, control, law.expected if control is None else "refuted", row), ""
 
 
 _KEYS = ("law", "control", "verdict", "expected", "examples", "judged", "total", "undecided", "margin", "resolution",

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.arrays import Array, namespace
+from lab.arrays import Array, detached, namespace
 from lab.errors import InputError
 
 __all__ = ["log_weights", "noise_and_mean", "posterior_mean", "posterior_spread", "posterior_weights",
@@ -61,10 +61,16 @@ def posterior_weights(
     y: Array, means: Array, variance: Any, alpha: Any, sigma: Any, log_priors: Array | None = None
 ) -> Array:
     """Posterior probabilities of the components, shape (..., n, K); arguments as in `log_weights`."""
-    xp = namespace(y, means)
-    logits = log_weights(y, means, variance, alpha, sigma, log_priors)
-    shifted = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
-    return shifted / xp.sum(shifted, axis=-1, keepdims=True)
+    shifted, total = _exponentials(log_weights(y, means, variance, alpha, sigma, log_priors))
+    return shifted / total
+
+
+def _exponentials(logits: Array) -> tuple[Array, Array]:
+    """Exponentials of the logits less their largest, and their sums (..., n, 1)."""
+    xp = namespace(logits)
+    # a softmax does not change with the shift: no gradient needs to pass through the maximum
+    shifted = xp.exp(logits - detached(xp.max(logits, axis=-1, keepdims=True)))
+    return shifted, xp.sum(shifted, axis=-1, keepdims=True)
 
 
 def noise_and_mean(
@@ -72,7 +78,8 @@ def noise_and_mean(
 ) -> tuple[Array, Array]:
     """Predicted noise and posterior mean E[x|y], both (..., n, d), at the cost of one of them."""
     gamma = alpha * alpha * variance + sigma * sigma
-    mean = posterior_weights(y, means, variance, alpha, sigma, log_priors) @ means
+    shifted, total = _exponentials(log_weights(y, means, variance, alpha, sigma, log_priors))
+    mean = (shifted @ means) / total  # divided after the product: d numbers per row, not K
     rest = y - alpha * mean
     return (sigma / gamma) * rest, mean + (alpha * variance / gamma) * rest
 

@@ -15,7 +15,8 @@ loss by psi. (c) The copy criterion compares squared distances: c = 1/9 is a rat
 trained means start decides whether there is a transition at all: each plot names its initialisation.
 
 Rooms: `lab.systems.memorization.theory` (closed forms and quadrature), `lab.systems.memorization.dynamics` (training);
-denoisers and sampling are in `lab.models.denoisers` and `lab.models.diffusion`.
+denoisers and sampling are in `lab.models.denoisers` and `lab.models.diffusion`. One call, `predict_transition`, gives
+the memorisation transition of a configuration by closed form, by clustering and by training.
 
 References
 ----------
@@ -23,3 +24,21 @@ References
 .. [2] arXiv:2402.18491, Biroli, Bonnaire, de Bortoli, Mezard 2024 (speciation and collapse).
 .. [3] arXiv:2010.02502, Song, Meng, Ermon 2020 (DDIM).
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["predict_transition"]
+
+if TYPE_CHECKING:
+    from lab.systems.memorization.prediction import predict_transition as predict_transition
+
+
+def __getattr__(name: str) -> Any:
+    """Load the prediction when it is first used: laws and listings do not need it."""
+    if name == "predict_transition":
+        from lab.systems.memorization import prediction
+
+        return prediction.predict_transition
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

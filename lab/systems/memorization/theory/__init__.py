@@ -2,9 +2,11 @@
 
 ========================  =============================================================================
 `chance`                  copies by chance among fresh samples
+`collapse`                when the posterior collapses onto the right training point
 `crossover`               size from which partial memorisers lose less than the generaliser
 `ddim`                    spread and mean of DDIM samples of Gaussian data
 `denoising`               denoiser of two means, weight of the likelihood bound
+`endpoint`                where deterministic sampling with the memoriser ends
 `identities`              loss as distance from the best denoiser plus the least loss
 `initialisation`          share of points that keep their own first mean
 `losses`                  loss of the generaliser, of two points, bounds on the memoriser's
@@ -13,6 +15,7 @@
 `partial_memoriser`       exact losses of the memoriser of some points, constant of its excess
 `plateau`                 loss under hard assignment, width that is best
 `schedules`               best grids of times for DDIM
+`speciation`              when reverse diffusion decides between two classes
 `transition`              width that training settles at, copies among samples, critical model size
 `weights`                 critical sizes by weight: published, and independent of it
 ========================  =============================================================================
@@ -21,6 +24,15 @@ Notation and traps: see `lab.systems.memorization`.
 """
 
 from lab.systems.memorization.theory.chance import chance_level
+from lab.systems.memorization.theory.collapse import (
+    collapse_coordinate,
+    collapse_snr,
+    collapse_time,
+    recall_bound,
+    window_correction,
+    window_recall,
+    window_width,
+)
 from lab.systems.memorization.theory.crossover import edge_crossover, exact_crossover, exact_gap, published_crossover
 from lab.systems.memorization.theory.ddim import (
     angle,
@@ -33,6 +45,7 @@ from lab.systems.memorization.theory.ddim import (
     uniform_constant,
 )
 from lab.systems.memorization.theory.denoising import elbo_weight, two_means_denoiser
+from lab.systems.memorization.theory.endpoint import endpoint_radius, hit_statistic, residual_step
 from lab.systems.memorization.theory.identities import linear_loss, posterior_loss, posterior_variance
 from lab.systems.memorization.theory.initialisation import own_mean_share
 from lab.systems.memorization.theory.losses import (
@@ -69,6 +82,13 @@ from lab.systems.memorization.theory.schedules import (
     equal_angle_shrinkage,
     spectrum_error,
 )
+from lab.systems.memorization.theory.speciation import (
+    class_agreement,
+    origin_curvature,
+    speciation_agreement,
+    speciation_snr,
+    speciation_time,
+)
 from lab.systems.memorization.theory.transition import (
     copy_probability,
     critical_size,
@@ -87,6 +107,10 @@ __all__ = [
     "arc_length_times",
     "best_equal_angle",
     "chance_level",
+    "class_agreement",
+    "collapse_coordinate",
+    "collapse_snr",
+    "collapse_time",
     "confusion_bounds",
     "confusion_exponent",
     "copy_probability",
@@ -95,6 +119,7 @@ __all__ = [
     "edge_crossover",
     "effective_constant",
     "elbo_weight",
+    "endpoint_radius",
     "equal_angle_constant",
     "equal_angle_shrinkage",
     "exact_crossover",
@@ -104,6 +129,7 @@ __all__ = [
     "fitted_variance",
     "generaliser_loss",
     "hard_assignment_loss",
+    "hit_statistic",
     "independent_sizes",
     "label_error",
     "linear_loss",
@@ -114,6 +140,7 @@ __all__ = [
     "mixture_mmse",
     "nearest_constant",
     "new_point_loss",
+    "origin_curvature",
     "orthogonal_agreement",
     "orthogonal_label_error",
     "orthogonal_subspaces_mmse",
@@ -125,10 +152,15 @@ __all__ = [
     "published_error",
     "published_sizes",
     "recall",
+    "recall_bound",
+    "residual_step",
     "sampled_mean",
     "sampled_scale",
     "settled_ratio",
     "shrinkage",
+    "speciation_agreement",
+    "speciation_snr",
+    "speciation_time",
     "spectrum_error",
     "total_angle",
     "training_point_loss",
@@ -138,4 +170,7 @@ __all__ = [
     "two_point_loss",
     "two_sample_loss",
     "uniform_constant",
+    "window_correction",
+    "window_recall",
+    "window_width",
 ]

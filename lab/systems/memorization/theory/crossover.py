@@ -9,8 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.interpolate import BarycentricInterpolator
-from scipy.optimize import brentq
 
 from lab import checks
 from lab.errors import OutOfDomain
@@ -53,6 +51,8 @@ def edge_crossover(d: int, K: int, N: int, weights, psi, v: float = 1.0) -> floa
     `transition.nearest_constant` at the crossover's own cluster size: a fixed point. Good where the weight lies at
     :math:`\psi v\ge2` or so. Derived for this laboratory, verified numerically; not found in arXiv:2508.17689.
     """
+    from scipy.optimize import brentq
+
     weights, psi = _weights(weights, psi)
     d, K, N = checks.integer("d", d, 1), checks.integer("K", K, 1), checks.integer("N", N, 2)
 
@@ -90,6 +90,9 @@ def exact_crossover(d: int, K: int, N: int, weights, psi, v: float = 1.0, *, rad
     >>> round(exact_crossover(30, 4, 100, [1.0], [1.0]), 3)
     0.613
     """
+    from scipy.interpolate import BarycentricInterpolator
+    from scipy.optimize import brentq
+
     weights, psi = _weights(weights, psi)
     d, K, N = checks.integer("d", d, 1), checks.integer("K", K, 1), checks.integer("N", N, 2)
     if N <= K:

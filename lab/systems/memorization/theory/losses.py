@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
 from lab import checks
 from lab.errors import OutOfDomain
@@ -146,6 +145,8 @@ def two_sample_loss(d: int, psi: float, v: float = 1.0) -> float:
 
 def gauss_chi_square(degrees: float, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss nodes and weights for averages over a chi-square variable; nodes of weight below 1e-18 are left out."""
+    from scipy.linalg import eigh_tridiagonal
+
     power, k = degrees / 2 - 1, np.arange(count)
     x, vectors = eigh_tridiagonal(2 * k + 1 + power, np.sqrt(k[1:] * (k[1:] + power)))
     weight = vectors[0] ** 2

@@ -12,7 +12,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
 from lab import checks
 from lab.errors import OutOfDomain
@@ -84,6 +83,8 @@ def two_class_agreement(g):
 
 def _two_class_doubt(g: np.ndarray) -> np.ndarray:
     """1 - E tanh(g + sqrt(g) Z), without cancellation where it is small."""
+    from scipy import special
+
     # poles of tanh lie pi/(2 sqrt g) off the axis: the step keeps exp(-2 pi pole/step) below 1e-14 for g < 40, beyond
     # which the Gaussian weight at the pole (exp(-g/2)) does
     z, weights = _gaussian_nodes(0.05)

@@ -29,8 +29,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len
-from scipy.special import loggamma
 
 from lab import checks
 from lab.errors import OutOfDomain
@@ -207,6 +205,9 @@ def _nodes(d: int, snr: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _grid(d: int, snr: float, rho: float, points: list[_Point]) -> _Grid:
     """Grid that covers the energies of all kinds of points and resolves their densities and powers of them."""
+    from scipy.fft import next_fast_len
+    from scipy.special import loggamma
+
     low, high, cutoff = np.inf, 0.0, 0.0
     omega = np.geomspace(1e-9, 40, 2000)
     decay = loggamma(1 + 1j * omega).real
@@ -229,6 +230,8 @@ class _Densities:
     """On a grid of s: A of 1, of a and of |x|^2, B of |x|^2, and the survival function; see the module's text."""
 
     def __init__(self, d: int, snr: float, rho: float, point: _Point, grid: _Grid) -> None:
+        from scipy.special import loggamma
+
         self.grid, self.omega = grid, 2 * np.pi * np.arange(grid.size // 2 + 1) / grid.length
         c, gap = snr * point.variance, rho - np.sqrt(snr) * point.mean
         tilt = 1 - 1j * self.omega * c  # under the weight e^{i omega t} the point stays Gaussian, of variance / tilt
@@ -238,6 +241,8 @@ class _Densities:
         self.mean_square = self.mean**2 + d * point.variance / tilt
 
     def _back(self, modes: np.ndarray) -> np.ndarray:
+        from scipy.fft import irfft
+
         return irfft(np.conj(modes), self.grid.size) * (self.grid.size / self.grid.length)
 
     def one(self) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
 
 __all__ = ["chi_square_nodes", "noncentral_cdf", "noncentral_nodes"]
 
@@ -46,4 +45,6 @@ def _normalised(at: np.ndarray, logpdf) -> tuple[np.ndarray, np.ndarray]:
 
 def noncentral_cdf(x: np.ndarray, degrees: float, shift: np.ndarray) -> np.ndarray:
     """Distribution function of a noncentral chi-square variable, absolute error about 1e-12."""
+    from scipy import special
+
     return np.clip(special.chndtr(x, degrees, shift), 0.0, 1.0)

@@ -7,7 +7,6 @@ numerically; not found in arXiv:2010.02502.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from lab import checks
 from lab.errors import OutOfDomain
@@ -38,6 +37,8 @@ def spectrum_error(process: Process, times, eigenvalues) -> float:
 
 def best_equal_angle(process: Process, eigenvalues, steps: int, *, start: float, stop: float) -> float:
     """The variance whose grid of equal angles has the least `spectrum_error`; between the extreme eigenvalues."""
+    from scipy.optimize import minimize_scalar
+
     lam = checks.positive("eigenvalues", eigenvalues)
     low, high = np.log(lam.min()), np.log(lam.max())
     if high - low < 1e-9:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import brentq
 
 from lab import checks
 from lab.errors import OutOfDomain
@@ -169,6 +168,8 @@ def critical_size(d: int, K: int, N: int, *, threshold: float = 1 / 9, v: float 
     >>> round(critical_size(30, 3, 50), 3)
     0.791
     """
+    from scipy.optimize import brentq
+
     share = float(checks.fraction("share", share))
 
     def excess(m: float) -> float:
