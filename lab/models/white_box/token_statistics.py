@@ -1,9 +1,4 @@
-r"""White-box attention as functions with explicit frames: one function for NumPy, torch and JAX arrays.
-
-Tokens are rows, `Z` of shape (..., N, d); the papers use columns. A layer has K heads with frames `U` of shape
-(..., K, d, p), whose columns are orthonormal where a theorem says so (the operators do not need it). A membership `Pi`
-of shape (..., N, K) holds non-negative weights; rows sum to one where a theorem says so. Leading axes are batch axes
-and broadcast. Heads are never looped over.
+r"""Token statistics self-attention (TSSA): a gradient step on the variational coding rate of the heads.
 
 With head coordinates ``W_k = Z U_k`` (N, p), masses ``n_k = sum_i Pi_ik`` and second moments
 ``t_ki = sum_j Pi_jk W_kji² / n_k``, the variational coding rate of the heads and its gradient for fixed Pi are
@@ -14,13 +9,11 @@ With head coordinates ``W_k = Z U_k`` (N, p), masses ``n_k = sum_i Pi_ik`` and s
     \nabla_Z R^{var} = \tfrac1N \sum_k \mathrm{diag}(\pi_k)\, Z U_k\, \mathrm{diag} f'(t_k)\, U_k^\top ,
 
 with ``f(t) = log(1 + c t)`` unless another concave function is given. Token statistics self-attention (TSSA) is
-``-tau`` times that gradient: its state is the K p second moments, its cost is linear in N. Every operator returns the
-update without the residual: a layer is ``Z + tssa(Z, U, ...)``.
+``-tau`` times that gradient: its state is the K p second moments, its cost is linear in N.
 
 References
 ----------
 .. [1] arXiv:2412.17810, Wu et al. 2024 (token statistics transformer).
-.. [2] arXiv:2306.01129, Yu et al. 2023 (multi-head subspace self-attention).
 """
 
 from __future__ import annotations
@@ -28,11 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from lab.arrays import Array, is_real_floating, namespace, truth
+from lab.arrays import Array, namespace
 from lab.errors import InputError
-from lab.objectives.coding_rate.inputs import read_features, read_level
+from lab.models.white_box.heads import from_head_coordinates, head_coordinates
+from lab.models.white_box.inputs import TINY, read_membership, read_number, softmax_rows
+from lab.objectives.coding_rate.inputs import read_features
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -40,10 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOG",
     "Concave",
-    "from_head_coordinates",
-    "head_coordinates",
     "head_membership",
-    "mssa",
     "token_statistics",
     "tssa",
     "tssa_membership",
@@ -61,36 +51,6 @@ class Concave(NamedTuple):
 
 LOG = Concave(lambda x: namespace(x).log1p(x), lambda x: 1 / (1 + x))
 """``f = log(1 + x)``, the function of the coding rate."""
-
-
-# ---------------------------------------------------------------------- heads
-
-
-def head_coordinates(Z: Float[Array, "*batch n d"], U: Float[Array, "*batch k d p"]) -> Float[Array, "*batch k n p"]:
-    """Coordinates of the tokens in every head, ``W_k = Z U_k``, in one matrix product: 2 N d K p flops."""
-    xp = _read_frames(Z, U)
-    K, p = U.shape[-3], U.shape[-1]
-    W = Z @ _side_by_side(U)
-    return xp.moveaxis(xp.reshape(W, (*W.shape[:-1], K, p)), -2, -3)
-
-
-def from_head_coordinates(
-    W: Float[Array, "*batch k n p"], U: Float[Array, "*batch k d p"]
-) -> Float[Array, "*batch n d"]:
-    """Tokens put together from all heads, ``sum_k W_k U_k^T``, in one matrix product: 2 N d K p flops."""
-    xp = namespace(W, U)
-    if W.ndim < 3 or U.ndim < 3 or (W.shape[-3], W.shape[-1]) != (U.shape[-3], U.shape[-1]):
-        raise InputError(
-            f"W has shape {tuple(W.shape)} and U {tuple(U.shape)}; they must be (..., K, N, p) and (..., K, d, p)"
-        )
-    W = xp.moveaxis(W, -3, -2)
-    return xp.reshape(W, (*W.shape[:-2], W.shape[-2] * W.shape[-1])) @ _side_by_side(U).mT
-
-
-def _side_by_side(U: Array) -> Array:
-    """Frames (..., K, d, p) as columns (..., d, K p)."""
-    moved = namespace(U).moveaxis(U, -3, -2)
-    return namespace(U).reshape(moved, (*moved.shape[:-2], moved.shape[-2] * moved.shape[-1]))
 
 
 # ---------------------------------------------------------------------- membership
@@ -129,17 +89,8 @@ def head_membership(
     squares = W * W
     if token_normalised:
         total = xp.sum(squares, axis=-2, keepdims=True)
-        squares = squares / xp.where(total > _TINY, total, xp.full_like(total, _TINY))
-    return _softmax(scale * xp.sum(squares, axis=-1).mT)
-
-
-_TINY = 1e-24  # square of the floor 1e-12 that torch's normalize puts under a norm
-
-
-def _softmax(logits: Array) -> Array:
-    xp = namespace(logits)
-    weights = xp.exp(logits - xp.max(logits, axis=-1, keepdims=True))
-    return weights / xp.sum(weights, axis=-1, keepdims=True)
+        squares = squares / xp.where(total > TINY, total, xp.full_like(total, TINY))
+    return softmax_rows(scale * xp.sum(squares, axis=-1).mT)
 
 
 # ---------------------------------------------------------------------- token statistics
@@ -191,14 +142,14 @@ def tssa(
     .. [1] arXiv:2412.17810, TSSA operator (columns there, rows here).
     """
     xp = read_features(Z)
-    step, level = _batched("tau", tau, Z), _batched("c", c, Z)
+    step, level = read_number("tau", tau, Z, axes=2), read_number("c", c, Z, axes=2)
     W = head_coordinates(Z, U)
     if membership is None:
         if scale is None:
             raise InputError("tssa needs a membership or scale=..., the inverse temperature of its softmax; give one")
         membership = head_membership(W, scale=scale, token_normalised=token_normalised)
     else:
-        _read_membership(membership, Z, U)
+        read_membership(membership, Z, U)
     update = _update(xp, W, membership, step / Z.shape[-2], level, LOG, guard)
     return from_head_coordinates(update, U)
 
@@ -217,7 +168,7 @@ def token_statistics(
             f"W has shape {tuple(W.shape)} and membership {tuple(membership.shape)}; they must be (..., K, N, p) and "
             "(..., N, K)"
         )
-    step, level = _batched("tau", tau, W, axes=3), _batched("c", c, W, axes=3)
+    step, level = (read_number(name, value, W, axes=2, own=3) for name, value in (("tau", tau), ("c", c)))
     return _update(namespace(W), W, membership, step / W.shape[-2], level, LOG, guard)
 
 
@@ -236,9 +187,9 @@ def variational_rate(
     .. [1] arXiv:2412.17810, variational compression term.
     """
     xp = read_features(Z)
-    _read_membership(membership, Z, U)
+    read_membership(membership, Z, U)
     moments, mass, _ = _second_moments(xp, head_coordinates(Z, U), membership, 0.0)
-    values = xp.sum(f.value(_batched("c", c, Z) * moments), axis=-1)
+    values = xp.sum(f.value(read_number("c", c, Z, axes=2) * moments), axis=-1)
     return 0.5 * xp.sum(mass[..., 0] * values, axis=-1) / Z.shape[-2]
 
 
@@ -248,9 +199,10 @@ def variational_gradient(
 ) -> Float[Array, "*batch n d"]:  # fmt: skip
     """Gradient of `variational_rate` by the tokens, with the membership held fixed; arguments as there."""
     xp = read_features(Z)
-    _read_membership(membership, Z, U)
+    read_membership(membership, Z, U)
     W = head_coordinates(Z, U)
-    return from_head_coordinates(_update(xp, W, membership, -1 / Z.shape[-2], _batched("c", c, Z), f, 0.0), U)
+    level = read_number("c", c, Z, axes=2)
+    return from_head_coordinates(_update(xp, W, membership, -1 / Z.shape[-2], level, f, 0.0), U)
 
 
 def _update(xp, W, membership, step, level, f: Concave, guard: float):
@@ -265,70 +217,3 @@ def _second_moments(xp, W, membership, guard: float):
     mass = xp.sum(membership, axis=-2)[..., None]
     divisor = mass + guard if guard else xp.where(mass > 0, mass, xp.ones_like(mass))
     return xp.sum(weighted * W, axis=-2) / divisor, mass, weighted
-
-
-# ---------------------------------------------------------------------- softmax attention
-
-
-def mssa(
-    Z: Float[Array, "*batch n d"], U: Float[Array, "*batch k d p"], *, scale: Array | float = 1.0
-) -> Float[Array, "*batch n d"]:
-    r"""Multi-head subspace self-attention: softmax attention whose queries, keys and values are one projection.
-
-    .. math:: \mathrm{MSSA}(Z) = \sum_k \mathrm{softmax}(\mathrm{scale}\,W_k W_k^\top)\,W_k U_k^\top, \quad W_k = Z U_k
-
-    The softmax runs over the keys (rows sum to one). ``4 N² K p`` flops beyond the projections, K N² scores.
-
-    References
-    ----------
-    .. [1] arXiv:2306.01129, MSSA operator (columns there, rows here; ``scale = 1/sqrt(p)`` in its code).
-    """
-    read_features(Z)
-    W = head_coordinates(Z, U)
-    return from_head_coordinates(_softmax(scale * (W @ W.mT)) @ W, U)
-
-
-# ---------------------------------------------------------------------- arguments
-
-
-def _read_frames(Z: Array, U: Array):
-    xp = namespace(Z, U)
-    if Z.ndim < 2 or U.ndim < 3 or U.shape[-2] != Z.shape[-1]:
-        raise InputError(
-            f"U has shape {tuple(U.shape)} but must be (..., K, d, p) with the d of Z, which has shape "
-            f"{tuple(Z.shape)} (tokens are rows); one head is U[None]"
-        )
-    _broadcast("U", U, Z, 3)
-    if U.dtype != Z.dtype:
-        raise InputError(f"U has dtype {U.dtype} but Z has {Z.dtype}; cast one of them")
-    return xp
-
-
-def _read_membership(membership: Array, Z: Array, U: Array) -> None:
-    xp = namespace(membership, Z)
-    if membership.ndim < 2 or tuple(membership.shape[-2:]) != (Z.shape[-2], U.shape[-3]):
-        raise InputError(
-            f"membership has shape {tuple(membership.shape)} but must be (..., N, K) = (..., {Z.shape[-2]}, "
-            f"{U.shape[-3]}); labels are turned into one by lab.objectives.coding_rate.membership"
-        )
-    _broadcast("membership", membership, Z, 2)
-    if not is_real_floating(membership):
-        raise InputError(f"membership has dtype {membership.dtype} but must be real floating point; cast it")
-    if truth(xp.all(membership >= 0)) is False:
-        raise InputError(f"membership has the entry {float(xp.min(membership)):.3g} but weights must be >= 0; clip it")
-
-
-def _broadcast(name: str, array: Array, Z: Array, axes: int) -> None:
-    try:
-        np.broadcast_shapes(tuple(array.shape[:-axes]), tuple(Z.shape[:-2]))
-    except ValueError:
-        raise InputError(
-            f"{name} has batch axes {tuple(array.shape[:-axes])} but Z has {tuple(Z.shape[:-2])}; they must broadcast"
-        ) from None
-
-
-def _batched(name: str, value: Array | float, Z: Array, axes: int = 2) -> Array | float:
-    """A positive number, or an array over batch axes with two more axes (heads, coordinates) after them."""
-    rows = Z if axes == 2 else Z[..., 0, :, :]
-    level = read_level(name, value, rows)
-    return level if isinstance(level, float) else level[..., None, None]
