@@ -47,7 +47,7 @@ def draw(ax, rows, verdicts):
         level = theory.critical_size(d, K, N)
         ax.axhline(level, color="0.2", linewidth=1, linestyle=("-", "-.", ":")[line % 3], zorder=1)
         ax.axhspan(level - 0.03, level + 0.03, color="0.5", alpha=0.12, linewidth=0)
-    ax.text(0.41, theory.critical_size(*sizes[0]) + 0.05, r"closed form $\pm.03$: no weight enters", fontsize=8.5)
+    ax.text(0.41, theory.critical_size(*sizes[0]) + 0.105, r"closed form $\pm.03$: no weight enters", fontsize=8.5)
     seen = set()
     for v in mine:
         at = {k: x for k, x in v["at"].items() if k in Weighted.model_fields}

@@ -1,0 +1,69 @@
+"""The laws of the system crate, one file per subject, as in `lab.systems.crate.theory`."""
+
+from lab.systems.crate.laws.attention import (
+    ATTENTION_RAISES_RATE,
+    LINEAR_ATTENTION_MAP,
+    MSSA_CONTRACTED_SIGN,
+    MSSA_DESCENDS_PRINTED,
+    MSSA_SIGN,
+)
+from lab.systems.crate.laws.cap import BLIND_RATES, HEAD_NORMALISED_CAP, SRR_CAP, SRR_LINE
+from lab.systems.crate.laws.denoising import (
+    COMPRESSION_DENOISES_PRINTED,
+    RARE_CLUSTERS,
+    RATE_GRADIENT_DIRECTION,
+    RATE_GRADIENT_SNR,
+    RATE_GRADIENT_TRANSITION,
+)
+from lab.systems.crate.laws.descent import DESCENT_EDGE, RATE_DESCENT, RIDGE_PROJECTION, SINGULAR_VALUE_MAP
+from lab.systems.crate.laws.gradient import (
+    LOGDET_GRADIENT,
+    LOGDET_GRADIENT_PRINTED,
+    MSSA_DERIVATION_PRINTED,
+    NEUMANN_EDGE,
+    NEUMANN_ERROR,
+    RATE_GRADIENT,
+)
+from lab.systems.crate.laws.ista import (
+    ISTA_DESCENT,
+    ISTA_GAP,
+    ISTA_MONOTONE,
+    ISTA_ORTHOGONAL,
+    ISTA_SIGN_PRINTED,
+)
+from lab.systems.crate.laws.reversal import FIXED_POINT_INVERSION, REVERSAL_LAYERS, REVERSAL_ONE_LAYER
+
+__all__ = [
+    "ATTENTION_RAISES_RATE",
+    "BLIND_RATES",
+    "COMPRESSION_DENOISES_PRINTED",
+    "DESCENT_EDGE",
+    "FIXED_POINT_INVERSION",
+    "HEAD_NORMALISED_CAP",
+    "ISTA_DESCENT",
+    "ISTA_GAP",
+    "ISTA_MONOTONE",
+    "ISTA_ORTHOGONAL",
+    "ISTA_SIGN_PRINTED",
+    "LINEAR_ATTENTION_MAP",
+    "LOGDET_GRADIENT",
+    "LOGDET_GRADIENT_PRINTED",
+    "MSSA_CONTRACTED_SIGN",
+    "MSSA_DERIVATION_PRINTED",
+    "MSSA_DESCENDS_PRINTED",
+    "MSSA_SIGN",
+    "NEUMANN_EDGE",
+    "NEUMANN_ERROR",
+    "RARE_CLUSTERS",
+    "RATE_DESCENT",
+    "RATE_GRADIENT",
+    "RATE_GRADIENT_DIRECTION",
+    "RATE_GRADIENT_SNR",
+    "RATE_GRADIENT_TRANSITION",
+    "REVERSAL_LAYERS",
+    "REVERSAL_ONE_LAYER",
+    "RIDGE_PROJECTION",
+    "SINGULAR_VALUE_MAP",
+    "SRR_CAP",
+    "SRR_LINE",
+]
