@@ -31,7 +31,7 @@ STUDY = Study(
     presets={
         "smoke": starts(6),
         "default": starts(6, K=3, N=50, shares=[(0.5, 0.6, 0.7, 0.76, 0.8, 0.84, 0.88, 0.92)]),
-        "paper": starts(8, d=[30, 60], K=3, N=[50, 100, 200], steps=50_000, rate=1e-3, draws=20,
+        "paper": starts(8, K=3, N=[50, 100, 200], steps=50_000, rate=1e-3, draws=20,
                         shares=[tuple(round(0.4 + 0.02 * i, 2) for i in range(28))]),
     },
 )  # fmt: skip

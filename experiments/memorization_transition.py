@@ -12,23 +12,36 @@ from lab import Grid, Study
 from lab.data.mixtures import gmm_sphere
 from lab.plot import COLOURS, measured_points, verdict_note
 from lab.systems.memorization import dynamics, theory
+from lab.systems.memorization.dynamics import published_times
+from lab.systems.memorization.laws.narrow import NARROW_CLUSTERS, Narrow
 from lab.systems.memorization.laws.transition import FEW, SHARES, THRESHOLDS, TRANSITION
 
 WIDE = (0.5, *SHARES)
+FINE = tuple(round(0.5 + 0.02 * i, 2) for i in range(25))
 NAMES = ("1/4", "1/9", "1/16", "1/36")
 
 STUDY = Study(
     id="memorization/transition",
-    laws=(TRANSITION,),
+    laws=(TRANSITION, NARROW_CLUSTERS),
     title="Trained mixture models start to copy at a size that threshold and initialisation set, not the loss weight",
     presets={
-        "smoke": Grid(8, K=2, N=32, shares=[FEW.shares]),
+        "smoke": {
+            TRANSITION.id: Grid(8, K=2, N=32, shares=[FEW.shares]),
+            NARROW_CLUSTERS.id: Grid(8, v=0.1, K=2, N=24, shares=[(0.5, 0.66, 0.8, 0.94)]),
+        },
         # large training sets take fewer draws per point: there are more points to average over
-        "default": Grid(8) + Grid(8, shares=[WIDE], steps=3000, rate=0.01) + Grid(8, d=60) + Grid(8, d=10)
-        + Grid(8, d=60, K=12) + Grid(8, K=9, N=100, draws=2) + Grid(8, d=40, K=6, N=100, draws=2)
-        + Grid(8, N=200, draws=1) + Grid(8, d=50, K=12, N=200, draws=1),
-        "paper": Grid(8, d=[30, 40, 50, 60], K=[3, 6, 9, 12], N=[50, 100, 150, 200],
-                      shares=[tuple(round(0.5 + 0.02 * i, 2) for i in range(25))], steps=50_000, rate=1e-3, std=1e-3),
+        "default": {
+            TRANSITION.id: Grid(8) + Grid(8, shares=[WIDE], steps=3000, rate=0.01) + Grid(8, d=60) + Grid(8, d=10)
+            + Grid(8, d=60, K=12) + Grid(8, K=9, N=100, draws=2) + Grid(8, d=40, K=6, N=100, draws=2)
+            + Grid(8, N=200, draws=1) + Grid(8, d=50, K=12, N=200, draws=1) + Grid(8, v=0.5)
+            + Grid(8, v=2.0, steps=2000),
+            NARROW_CLUSTERS.id: Grid(16, v=[0.05, 0.1, 0.2], shares=[Narrow().shares]),
+        },
+        "paper": {
+            TRANSITION.id: Grid(8, d=[30, 40, 50, 60], K=[3, 6, 9, 12], N=[50, 100, 150, 200], shares=[FINE],
+                                steps=50_000, rate=1e-3, std=1e-3),
+            NARROW_CLUSTERS.id: Grid(16, v=[0.05, 0.07, 0.1, 0.14, 0.2], shares=[FINE], steps=20_000, rate=1e-3),
+        },
     },
 )  # fmt: skip
 
@@ -43,15 +56,42 @@ def surrogate(d, K, N, v, sizes, sets=40):
     return found / sets
 
 
+def variance_panel(ax, mine, verdicts):
+    """Critical size against the variance of clusters: two closed forms, training."""
+    p, times = Narrow(), published_times()
+    variances = np.geomspace(0.04, 2.5, 25)
+    for j, c in enumerate(THRESHOLDS):
+        plain = [theory.critical_size(p.d, p.K, p.N, threshold=c, v=v) for v in variances]
+        corrected = [theory.sampled_critical_size(p.d, p.K, p.N, times, threshold=c, v=v) for v in variances]
+        ax.plot(variances, plain, color=COLOURS[j], linewidth=1)
+        ax.plot(variances, corrected, color=COLOURS[j], linestyle="-.", linewidth=1)
+    for one in mine:
+        at, j = one["at"], one["index"] if one["index"] is not None else 0
+        if (at["d"], at["K"], at["N"]) != (p.d, p.K, p.N) or (at["v"] == 1 and at["steps"] != p.steps):
+            continue
+        low, high = np.clip([one["low"], one["high"]], 0, 1.1)
+        ax.errorbar(at["v"], one["measured"], yerr=[[one["measured"] - low], [high - one["measured"]]], elinewidth=1,
+                    color=COLOURS[j], marker="os"[one["law"] == NARROW_CLUSTERS.id], markersize=4.5)  # fmt: skip
+    ax.plot([], [], color="0.2", label="closed form")
+    ax.plot([], [], color="0.2", linestyle="-.", label="closed form, clusters narrowed by DDIM on 26 times")
+    ax.plot([], [], "o", color="0.2", label="trained; bar: predictions that memorization/transition accepts")
+    ax.plot([], [], "s", color="0.2", label="trained; bar: that memorization/narrow-clusters accepts")
+    ax.set(xscale="log", xlabel="variance $v$ of a cluster", ylabel="$m_{1/2}$", ylim=(0.3, 1.0),
+           title=f"$d={p.d}$, $K={p.K}$, $N={p.N}$, four thresholds\n{verdict_note(verdicts, NARROW_CLUSTERS.id)}")
+    ax.legend(fontsize=8, loc="lower right")
+
+
 def name(at):
     return f"({at['d']}, {at['K']}, {at['N']})"
 
 
-@STUDY.figure(ncols=2, size=(12.5, 5.0), width_ratios=(1.25, 1))
+@STUDY.figure(ncols=3, size=(18.5, 5.4), width_ratios=(1.25, 1, 1))
 def draw(axes, rows, verdicts):
-    curve, error = axes
+    curve, error, width = axes
+    mine = [one for one in verdicts if one["at"] is not None and one["measured"] is not None]
+    variance_panel(width, mine, verdicts)
     # the headline configuration, at its finest sizes
-    main = rows[(rows["d"] == 30) & (rows["N"] == rows["N"].min()) & (rows["K"] == rows["K"].min())]
+    main = rows[(rows["d"] == 30) & (rows["N"] == rows["N"].min()) & (rows["K"] == rows["K"].min()) & (rows["v"] == 1)]
     main = main[main["m"].map(len) == main["m"].map(len).max()]
     d, K, N, v = (main.iloc[0][k].item() for k in ("d", "K", "N", "v"))
     m = np.linspace(0.45, 1, 111)
@@ -77,7 +117,7 @@ def draw(axes, rows, verdicts):
               xlim=(0.45, 1.01), ylim=(-0.03, 1.05))  # fmt: skip
     curve.legend(loc="upper left", fontsize=8)
 
-    mine = [one for one in verdicts if one["at"] is not None and one["measured"] is not None]
+    mine = [one for one in mine if one["at"]["v"] == 1]
     groups = list(dict.fromkeys((name(one["at"]), one["at"]["steps"]) for one in mine))
     error.axhspan(-0.03, 0.03, color="0.5", alpha=0.15, linewidth=0)
     error.axhline(0, color="0.5", linewidth=0.8)

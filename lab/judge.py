@@ -123,8 +123,8 @@ def judge(law: Law, points: Sequence[Params], replicates: int, seed: int, engine
 
 def _confirmed(law: Law, first: Judged, again: Judged) -> Judged:
     """Second stage: keep the refutation of those elements only that fresh replicates refute too."""
-    if again.region is None or first.region is None:
-        return again
+    if again.region is None or again.verdict.flagged.shape != first.verdict.flagged.shape:
+        return again  # the fresh replicates failed, or are not finite: that is what is known
     repeated = first.verdict.flagged & again.verdict.flagged
     if repeated.any():
         worst = law.claim.judge(replace(first.region, judged=repeated))

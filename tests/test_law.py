@@ -188,6 +188,23 @@ def test_a_refutation_must_be_repeated_by_fresh_replicates():
     assert "repeated by fresh replicates" in found.worst().verdict.reason
 
 
+def test_fresh_replicates_that_are_not_finite_are_reported_and_not_compared():
+    @measurement
+    def fading(p, stream, *, bias=1.0):
+        first = stream.numpy("toss").normal(bias, 1.0, (2, p.n)).mean(1)
+        return {"mean": first if first[0] < 1.2 else first * np.nan}
+
+    law = Law(
+        id="test/fading", source="folklore", params=Angle, predict=lambda p: np.zeros(2), measure=fading,
+        statement="two means of zero", claim=Equality(of="mean", over="mean", scale=1.0, resolve=10.0),
+        controls={"more": but(measure=partial(fading, bias=2.0))}, draws=Draws(shapes=0, replicates=8),
+        examples=(Angle(n=30),),
+    )  # fmt: skip
+    verdicts = {law.check(seed=seed).verdict.reason for seed in range(12)}
+    assert any("not finite" in reason for reason in verdicts)
+    assert all("broadcast" not in reason for reason in verdicts)
+
+
 def test_a_control_sees_the_draws_of_its_law():
     from lab.sweeps.engine import Engine
 

@@ -197,7 +197,7 @@ def test_every_start_is_what_it_says():
 
 
 @pytest.mark.parametrize("call", [
-    lambda: initialisation.Start(noise=1.0), lambda: initialisation.Start(point=0.3),
+    lambda: initialisation.Start(noise=1.5), lambda: initialisation.Start(point=0.3),
     lambda: initialisation.Start(point=0.0, centre=1.0), lambda: weights.Weighted(weights=("epsilon",)),
     lambda: transition.Training(weight="none"), lambda: transition.Training(steps=1234),
     lambda: own_mean_share(2.0, 0.0, 3, 1), lambda: own_mean_share(0.0, 0.0, 3, 1),

@@ -17,6 +17,7 @@ from lab.systems.memorization.laws.initialisation import INIT_DEPENDENCE
 from lab.systems.memorization.laws.losses import GEN_EXCESS, GEN_EXCESS_PRINTED, MEM_BOUND, TWO_POINTS
 from lab.systems.memorization.laws.low_rank import LABEL_CONFUSION, LOW_RANK_MMSE, TEMPLATE_MMSE
 from lab.systems.memorization.laws.mmse import CLONE_AGREEMENT, GMM_MMSE, NISHIMORI
+from lab.systems.memorization.laws.narrow import NARROW_CLUSTERS
 from lab.systems.memorization.laws.partial_memoriser import EXCESS_CONSTANT, PMEM_EXCESS, PMEM_EXCESS_PRINTED
 from lab.systems.memorization.laws.plateau import FITTED_PLATEAU, FITTED_VARIANCE, PLATEAU_LOSS
 from lab.systems.memorization.laws.schedules import DDIM_EQUAL_ANGLE, DDIM_SPECTRUM
@@ -51,6 +52,7 @@ __all__ = [
     "LOW_RANK_MMSE",
     "MEM_BOUND",
     "METRIC_CHANCE",
+    "NARROW_CLUSTERS",
     "NISHIMORI",
     "ODE_CONSERVED",
     "ODE_ENDPOINT",

@@ -12,6 +12,7 @@
 `losses`                  loss of the generaliser, of two points, bounds on the memoriser's
 `low_rank`                least losses of subspaces and templates, how labels are confused
 `mmse`                    least losses of isotropic mixtures, certainty of labels
+`narrow`                  the transition where the sampler narrows clusters
 `partial_memoriser`       exact losses of the memoriser of some points, constant of its excess
 `plateau`                 loss under hard assignment, width that is best
 `schedules`               best grids of times for DDIM
@@ -66,6 +67,7 @@ from lab.systems.memorization.theory.mmse import (
     two_class_agreement,
     two_means_label_error,
 )
+from lab.systems.memorization.theory.narrow import sampled_critical_size, sampled_curve
 from lab.systems.memorization.theory.partial_memoriser import (
     Losses,
     effective_constant,
@@ -154,6 +156,8 @@ __all__ = [
     "recall",
     "recall_bound",
     "residual_step",
+    "sampled_critical_size",
+    "sampled_curve",
     "sampled_mean",
     "sampled_scale",
     "settled_ratio",
