@@ -91,7 +91,8 @@ def draw(axes, rows, verdicts):
     mine = [one for one in verdicts if one["at"] is not None and one["measured"] is not None]
     variance_panel(width, mine, verdicts)
     # the headline configuration, at its finest sizes
-    main = rows[(rows["d"] == 30) & (rows["N"] == rows["N"].min()) & (rows["K"] == rows["K"].min()) & (rows["v"] == 1)]
+    main = rows[(rows["d"] == 30) & (rows["v"] == 1)]
+    main = main[(main["N"] == main["N"].min()) & (main["K"] == main["K"].min())]
     main = main[main["m"].map(len) == main["m"].map(len).max()]
     d, K, N, v = (main.iloc[0][k].item() for k in ("d", "K", "N", "v"))
     m = np.linspace(0.45, 1, 111)
