@@ -38,7 +38,7 @@ reproduce: $(VENV)/.core
 	$(BIN)/python experiments/_reproduce.py --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 tests theory_checks
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests theory_checks
 
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/run.py --out $(OUT)/benchmarks

@@ -24,7 +24,10 @@ class ConformanceError(AssertionError):
     """A law breaks a rule that every law must keep."""
 
 
-def conformance(law: Law, *, points: int = 4, seed: int = 0, controls: bool = True) -> list[str]:
+def conformance(
+    law: Law, *, points: int = 4, seed: int = 0, measurement: bool = True, controls: bool = True,
+    engine: Engine | None = None,
+) -> list[str]:  # fmt: skip
     """Check the rules that every law must keep; raise with all that are broken, or return an empty list.
 
     Checked are: a source and a statement; a derivation (docstring) for every tolerance given as a function; a domain
@@ -37,8 +40,12 @@ def conformance(law: Law, *, points: int = 4, seed: int = 0, controls: bool = Tr
     ----------
     points : int
         Points of the domain tried (the law's examples first); at most two of iterated measurements.
+    measurement : bool
+        Try the measurement; one that another law shares need not be tried again.
     controls : bool
         Also judge the law and its controls (the costly part).
+    engine : Engine, optional
+        Judges with it: laws of one measurement share rows and compiled programs through it. By default a new one.
 
     Raises
     ------
@@ -59,10 +66,12 @@ def conformance(law: Law, *, points: int = 4, seed: int = 0, controls: bool = Tr
     chosen = _points(law, min(points, 2) if iterated else points, seed, found)
     if chosen:
         quick = _shortened(law) if iterated else law
-        _predictions(quick, chosen, seed, found)
-        _measurement(quick, chosen, seed, found)
+        if measurement or not iterated:
+            _predictions(quick, chosen, seed, found)
+        if measurement:
+            _measurement(quick, chosen, seed, found)
     if controls:
-        engine = Engine()
+        engine = engine or Engine()
         for name in (None, *law.controls):
             check = law.check(control=name, seed=seed, engine=engine)
             if not check.as_expected:

@@ -31,10 +31,12 @@ from lab.systems.crate.laws.ista import (
     ISTA_ORTHOGONAL,
     ISTA_SIGN_PRINTED,
 )
+from lab.systems.crate.laws.layers import ATTENTION_SLOPE, LAYERS_CAP, RATE_PATH
 from lab.systems.crate.laws.reversal import FIXED_POINT_INVERSION, REVERSAL_LAYERS, REVERSAL_ONE_LAYER
 
 __all__ = [
     "ATTENTION_RAISES_RATE",
+    "ATTENTION_SLOPE",
     "BLIND_RATES",
     "COMPRESSION_DENOISES_PRINTED",
     "DESCENT_EDGE",
@@ -45,6 +47,7 @@ __all__ = [
     "ISTA_MONOTONE",
     "ISTA_ORTHOGONAL",
     "ISTA_SIGN_PRINTED",
+    "LAYERS_CAP",
     "LINEAR_ATTENTION_MAP",
     "LOGDET_GRADIENT",
     "LOGDET_GRADIENT_PRINTED",
@@ -60,6 +63,7 @@ __all__ = [
     "RATE_GRADIENT_DIRECTION",
     "RATE_GRADIENT_SNR",
     "RATE_GRADIENT_TRANSITION",
+    "RATE_PATH",
     "REVERSAL_LAYERS",
     "REVERSAL_ONE_LAYER",
     "RIDGE_PROJECTION",

@@ -8,6 +8,7 @@
 `attention`       attention as a step on the rate, with and without the contraction
 `ista`            sparse coding: decrease, gap, orthogonal dictionary
 `reversal`        orders of a structured decoder's error, factor of fixed-point inversion
+`layers`          the rate along many exact steps, and along attention alone
 ================  ==================================================================================
 
 Notation and traps: see `lab.systems.crate`.
@@ -31,10 +32,12 @@ from lab.systems.crate.theory.descent import (
 )
 from lab.systems.crate.theory.gradient import logdet_gradient, neumann_error, neumann_gradient, rate_gradient
 from lab.systems.crate.theory.ista import gap_bound, orthogonal_codes, step_decrease
+from lab.systems.crate.theory.layers import attention_slope, rate_path
 from lab.systems.crate.theory.reversal import contraction, layers_order, one_layer_order
 
 __all__ = [
     "Resolvent",
+    "attention_slope",
     "blind_rates",
     "contracted_lowers",
     "contraction",
@@ -55,6 +58,7 @@ __all__ = [
     "projection_gain",
     "rank_one_reduction",
     "rate_gradient",
+    "rate_path",
     "reduction_cap",
     "resolvent",
     "ridge_projection",
