@@ -123,7 +123,8 @@ def judge(law: Law, points: Sequence[Params], replicates: int, seed: int, engine
 
 def _confirmed(law: Law, first: Judged, again: Judged) -> Judged:
     """Second stage: keep the refutation of those elements only that fresh replicates refute too."""
-    if again.region is None or again.verdict.flagged.shape != first.verdict.flagged.shape:
+    unlike = again.verdict.flagged.shape != first.verdict.flagged.shape
+    if first.region is None or again.region is None or unlike:
         return again  # the fresh replicates failed, or are not finite: that is what is known
     repeated = first.verdict.flagged & again.verdict.flagged
     if repeated.any():

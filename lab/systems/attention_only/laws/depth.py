@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +17,6 @@ from lab.models import white_box
 from lab.params import Ge, Gt, Le, LogScale, Lt, Params
 from lab.systems.attention_only import dynamics
 from lab.systems.attention_only.laws.thresholded import DERIVED
-from lab.systems.attention_only.theory.boundaries import exact_rank
 from lab.systems.attention_only.theory.depth import exact_depth, normalised_snr, peak_depth
 from lab.systems.attention_only.theory.thresholded import log_odds
 
@@ -121,7 +121,8 @@ class Started(Deep):
 
     @model_validator(mode="after")
     def _signal_passes(self) -> Self:
-        needed = exact_rank(self.heads, self.per_class, probability=0.95) + 3 * log_odds(self.tau)
+        # N (N_1 - 1) pi_p < .05 suffices, and pi_p < 2^(-p/2): cheap, as every point is checked when it is made
+        needed = 2 * math.log2(self.tokens * self.per_class / 0.05) + 3 * log_odds(self.tau)
         if self.rank < needed:
             raise ValueError(
                 f"rank={self.rank}: signal rows break in the first layer below about {needed:.0f} with "

@@ -6,10 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import scipy.linalg
 from pydantic import model_validator
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lab.claims import Crossover, Equality
 from lab.data.tokens import noisy_subspace_tokens
@@ -55,12 +52,17 @@ def head_labels(W: np.ndarray, margins: white_box.Margins) -> tuple[np.ndarray, 
 
 def components(edges: np.ndarray, count: int) -> np.ndarray:
     """Connected components of the undirected graph with these edges."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(edges.shape[1]), (edges[0], edges[1])), shape=(count, count))
     return connected_components(graph, directed=False)[1]
 
 
 def spectral_labels(affinity: np.ndarray, parts: int) -> np.ndarray:
     """Clusters of a symmetric non-negative affinity: leading eigenvectors of its normalised form, cut by pivoted QR."""
+    import scipy.linalg
+
     scale = 1 / np.sqrt(np.maximum(affinity.sum(1), 1e-300))
     n = len(affinity)
     vectors = scipy.linalg.eigh(scale[:, None] * affinity * scale, subset_by_index=[n - parts, n - 1])[1]
