@@ -101,7 +101,7 @@ class Pool:
             with dask.config.set(settings):
                 try:
                     self._local = LocalCluster(
-                        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+                        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0",
                         memory_limit=0, silence_logs=50,  # workers that die are reported by us
                         # several processes share each GPU
                         env={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},

@@ -1,12 +1,10 @@
 r"""Rows reduced to one dimension: failure rates and mean energies by Monte Carlo over scores, without any token.
 
 Given the norm of a query, its scores are independent Gaussians, exactly (`lab.systems.attention_only.theory.failures`);
-the
-part of an update perpendicular to the query has a known mean square. So a row of attention needs one chi² and as many
-normal numbers as there are keys, whatever the rank, and any function of the scores can be predicted before a
-simulation.
-Each function returns a mean and its standard error. Derived for this laboratory, verified numerically; not found in the
-cited papers.
+the part of an update perpendicular to the query has a known mean square. So a row of attention needs one chi² and as
+many normal numbers as there are keys, whatever the rank, and any function of the scores can be predicted before a
+simulation. Each function returns a mean and its standard error. Derived for this laboratory, verified numerically; not
+found in the cited papers.
 """
 
 from __future__ import annotations
