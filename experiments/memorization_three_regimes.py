@@ -6,6 +6,8 @@ dimensions and numbers of points, and along the time of a process with two class
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from lab import Grid, Study
@@ -61,6 +63,10 @@ def interpolated(function, x, count):
     return PchipInterpolator(knots, [function(one) for one in np.exp(knots)])(np.log(x))
 
 
+def recall(psi, *, d, count, v, share):
+    return theory.recall(d, count, psi, v, share=share)
+
+
 def name(d, n, K):
     return f"$d={d}$, $n={n}$" + (f", $K={K}$" if K > 1 else "")
 
@@ -77,7 +83,7 @@ def draw(axes, rows, verdicts):
         mean, error = averages(part["recall"])
         critical = theory.collapse_snr(d, n, first["v"])
         fine = critical * np.geomspace(0.18, 5.5, 60)
-        exact = interpolated(lambda psi: theory.recall(d, n * K, psi, first["v"], share=1 / K), fine, 20)  # noqa: B023
+        exact = interpolated(partial(recall, d=d, count=n * K, v=first["v"], share=1 / K), fine, 20)
         colour, marker = COLOURS[i % 7], "o^sDvp"[i % 6]
         seen = (psi > fine[0]) & (psi < fine[-1])
         for ax, at, line in (

@@ -106,7 +106,7 @@ def _judged_by_workers(
             family = tasks[task]
             try:
                 judged |= task.result()
-            except Exception as error:
+            except Exception as error:  # the process died: its laws are undecided, and the others go on
                 judged |= {law.id: [_failed(law, control, error) for control in (None, *law.controls)]
                            for law in family}  # fmt: skip
             for law in family:

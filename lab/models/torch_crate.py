@@ -36,6 +36,7 @@ import functools
 from typing import Any
 
 from lab.errors import InputError
+from lab.models.lazy import on_first_use
 from lab.models.white_box import Phi, attend, softmax
 
 __all__ = [  # noqa: F822 - made by __getattr__, so that importing this module does not load torch
@@ -44,16 +45,6 @@ __all__ = [  # noqa: F822 - made by __getattr__, so that importing this module d
 ]  # fmt: skip
 
 _OUTPUTS = ("published", "free", "tied", "identity")
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return _classes()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
 
 
 @functools.cache
@@ -355,3 +346,6 @@ def _classes() -> dict[str, Any]:
     for cls in made:
         cls.__module__, cls.__qualname__ = __name__, cls.__name__  # so that instances can be pickled
     return {cls.__name__: cls for cls in made}
+
+
+__getattr__, __dir__ = on_first_use(__name__, __all__, _classes)

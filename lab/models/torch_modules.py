@@ -10,19 +10,10 @@ import functools
 from typing import Any
 
 from lab.errors import InputError
+from lab.models.lazy import on_first_use
 from lab.models.white_box import head_membership, token_statistics
 
 __all__ = ["TSSA"]  # noqa: F822 - made by __getattr__, so that importing this module does not load torch
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return _classes()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
 
 
 @functools.cache
@@ -133,3 +124,6 @@ def _classes() -> dict[str, Any]:
     for cls in (TSSA,):
         cls.__module__, cls.__qualname__ = __name__, cls.__name__  # so that instances can be pickled
     return {"TSSA": TSSA}
+
+
+__getattr__, __dir__ = on_first_use(__name__, __all__, _classes)

@@ -11,19 +11,10 @@ import functools
 from typing import Any
 
 from lab.errors import InputError
+from lab.models.lazy import on_first_use
 from lab.models.self_distillation import Expanded, alignment, expansion, unit_rows
 
 __all__ = ["AffineEncoder", "SelfDistillation", "SimDINOLoss"]  # noqa: F822 - made by __getattr__
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return _classes()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
 
 
 @functools.cache
@@ -171,3 +162,6 @@ def _classes() -> dict[str, Any]:
     for cls in classes.values():
         cls.__module__, cls.__qualname__ = __name__, cls.__name__  # so that instances can be pickled
     return classes
+
+
+__getattr__, __dir__ = on_first_use(__name__, __all__, _classes)

@@ -15,6 +15,7 @@ that the other needs (``jax::ParallelBatchMap``).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def reduced(Y: Any, classes: Any, tau: Any) -> tuple[Any, Any]:
     return Blocks(jnp.asarray(read.sizes / count, dtype=Y.dtype), tau, left, slots), stack
 
 
-class _Stacked:
+class _Stacked(ABC):
     """Common part: matrices (..., K + 1, d, d), that of the whole first; `axes` of a state are those of one run."""
 
     axes: tuple[int, ...] = (-2, -1)
@@ -67,13 +68,13 @@ class _Stacked:
         self.scale = jnp.concatenate([one, 1 / filled], axis=-1)[..., None, None]
         self.weight = jnp.concatenate([one, -fractions], axis=-1)
 
+    @abstractmethod
     def grams(self, Y: Any) -> Any:
         """G and the G_k."""
-        raise NotImplementedError
 
+    @abstractmethod
     def apply(self, Y: Any, inverses: Any) -> Any:
         """Gradient from (I + G)^-1 - tau I and the (I + G_k/x_k)^-1."""
-        raise NotImplementedError
 
     def _factor(self, Y: Any) -> tuple[Any, Any]:
         import jax

@@ -141,7 +141,10 @@ def gradient_ascent(Z, classes, *, eps, lam, steps: int, step=None, records: int
 
     def block(Y, _):
         seen = objective.observe(Y)
-        climb = lambda _, V: V + step * alpha * objective.gradient(V)  # noqa: E731
+
+        def climb(_, V):
+            return V + step * alpha * objective.gradient(V)
+
         return jax.lax.fori_loop(0, steps // records, climb, Y), seen
 
     Y, seen = jax.lax.scan(block, Y, None, length=records)

@@ -118,20 +118,14 @@ FINITE_SAMPLE_VARIANCE = Law(
 # ---------------------------------------------------------------------- many dimensions, as many samples
 
 
-class Noise(Params):
-    """`draws` sets of N = dim/beta samples without any relation to their labels, second moment I/dim, so snr = 1/eps^2.
-
-    Independent Gaussian coordinates; rows uniform on the unit sphere; random signs; or a mixture: unit rows, each in
-    one of four blocks of coordinates chosen at random. Class sizes fall linearly, from 1 + skew to 1 - skew times N/K.
-    """
+class RandomLabels(Params):
+    """N = dim/beta samples with random labels; class sizes fall linearly, from 1 + skew to 1 - skew times N/K."""
 
     dim: Annotated[int, Ge(4)] = 32
     beta: Annotated[float, Ge(0.05), Le(2.0), LogScale()] = 0.25
     classes: Annotated[int, Ge(2), Le(10)] = 4
     skew: Annotated[float, Ge(0.0), Le(0.6)] = 0.0
     eps: Annotated[float, Ge(0.2), Le(1.5), LogScale()] = 0.7
-    kind: Literal["gaussian", "sphere", "signs", "mixture"] = "gaussian"
-    draws: Annotated[int, Ge(10)] = 40
 
     @model_validator(mode="after")
     def _enough(self) -> Self:
@@ -145,6 +139,17 @@ class Noise(Params):
         share = 1 + self.skew * np.linspace(1, -1, self.classes)
         ends = np.rint(np.cumsum(share) / share.sum() * round(self.dim / self.beta)).astype(int)
         return tuple(np.diff(ends, prepend=0).tolist())
+
+
+class Noise(RandomLabels):
+    """`draws` sets of N = dim/beta samples without any relation to their labels, second moment I/dim, so snr = 1/eps^2.
+
+    Independent Gaussian coordinates; rows uniform on the unit sphere; random signs; or a mixture: unit rows, each in
+    one of four blocks of coordinates chosen at random. Class sizes fall linearly, from 1 + skew to 1 - skew times N/K.
+    """
+
+    kind: Literal["gaussian", "sphere", "signs", "mixture"] = "gaussian"
+    draws: Annotated[int, Ge(10)] = 40
 
     @property
     def kurtosis(self) -> float:

@@ -61,7 +61,10 @@ def survivors(p: Shared, stream, *, per_sample: float = 1.0, steps: int = 1200):
     right = jnp.linalg.qr(jax.random.normal(stream.jax("right"), (p.dim, p.dim)))[0]
     left = jnp.linalg.qr(jax.random.normal(stream.jax("left"), (3, p.dim, p.dim)))[0]
     objective = Blocks(x, tau)
-    climb = lambda _, V: V + objective.gradient(V)  # noqa: E731
+
+    def climb(_, V):
+        return V + objective.gradient(V)
+
     Y = jax.lax.fori_loop(0, steps, climb, left @ (jnp.sqrt(u)[..., None] * right.T))
     along = jnp.sum((Y @ right) ** 2, axis=1)
     winner, settled = jnp.argmax(along, axis=0), jnp.sort(along, axis=0)

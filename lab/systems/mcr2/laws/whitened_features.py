@@ -14,32 +14,16 @@ from lab.measure import measurement
 from lab.objectives import coding_rate
 from lab.params import Ge, Le, LogScale, Params
 from lab.systems.mcr2 import dynamics, theory
+from lab.systems.mcr2.laws.random_features import RandomLabels
 
 DERIVED = "derived for this laboratory; not found in arXiv:2006.08558"
 
 
-class Whitened(Params):
+class Whitened(RandomLabels):
     """`draws` sets of N = dim/beta Gaussian samples, whitened: Z^T Z/N = I/dim. Random labels, sizes set by `skew`."""
 
-    dim: Annotated[int, Ge(4)] = 32
     beta: Annotated[float, Ge(0.05), Le(0.8), LogScale()] = 0.25
-    classes: Annotated[int, Ge(2), Le(10)] = 4
-    skew: Annotated[float, Ge(0.0), Le(0.6)] = 0.0
-    eps: Annotated[float, Ge(0.2), Le(1.5), LogScale()] = 0.7
     draws: Annotated[int, Ge(2)] = 150
-
-    @model_validator(mode="after")
-    def _enough(self) -> Self:
-        if min(self.sizes) < 2:
-            raise ValueError(f"the smallest class has {min(self.sizes)} samples, fewer than 2; raise dim or lower beta")
-        return self
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Class sizes, falling linearly from 1 + skew to 1 - skew times N/K."""
-        share = 1 + self.skew * np.linspace(1, -1, self.classes)
-        ends = np.rint(np.cumsum(share) / share.sum() * round(self.dim / self.beta)).astype(int)
-        return tuple(np.diff(ends, prepend=0).tolist())
 
 
 @measurement
