@@ -17,6 +17,7 @@ from lab.systems.attention_only.theory.boundaries import (
     ALL_TOKENS,
     condensed_fraction,
     exact_rank,
+    foreign_threshold,
     pair_failure,
     passing_fraction,
     scaled_failure,
@@ -286,4 +287,73 @@ CONDENSED_FRACTION = Law(
     },
     examples=(Condensed(), Condensed(sigma=4.0), Condensed(sigma=13.1, tau=0.75)),
     draws=Draws(shapes=0, replicates=1500),
+)
+
+
+class Proportional(Params):
+    """Foreign rows of K clusters at ``p = c log N``, as N grows."""
+
+    heads: Annotated[int, Ge(2), Le(16)] = 4
+    c: Annotated[float, Ge(4.0), Le(100.0), LogScale()] = 10.0
+
+
+def log_foreign_rate(log_n: float, p: Proportional, sigma: float, spread: bool) -> float:
+    """Logarithm of the rate at which a foreign row has a weight above 1/2, by an integral over its squared norm.
+
+    The squared norm of the query over its mean is ``a ~ chi²_p/p``, its scores are normal of variance
+    ``s² = sigma a log N``; one key wins against the truncated mean of the others. Without `spread` a = 1.
+    """
+    from scipy.special import gammaln, log_ndtr
+
+    rank, log_keys = p.c * log_n, log_n - np.log(p.heads)
+    a = np.geomspace(0.6, 6.0, 1501) if spread else np.ones(1)
+    s = np.sqrt(sigma * log_n * a)
+    rest = np.full(a.shape, log_n)
+    for _ in range(200):
+        before, rest = rest, np.logaddexp(log_keys + s**2 / 2 + log_ndtr(rest / s - s), log_n)
+        if np.max(np.abs(rest - before)) < 1e-10:
+            break
+    won = np.minimum(log_keys + log_ndtr(-rest / s), 0.0)
+    if not spread:
+        return float(won[0])
+    terms = won + rank / 2 * np.log(rank / 2 * a) - rank / 2 * a - gammaln(rank / 2)  # density of log a
+    return float(terms.max() + np.log(np.trapezoid(np.exp(terms - terms.max()), np.log(a))))
+
+
+@measurement
+def foreign_edges(p: Proportional, stream, *, spread: bool = True):
+    """sigma at which ``N (K - 1)`` rows break log 2 times on average, for N from e^20 to e^2000."""
+    logs, found = np.geomspace(20, 2000, 12), []
+    for log_n in logs:
+        level, low, high = np.log(np.log(2)) - log_n - np.log(p.heads - 1), 0.01, 2.0
+        for _ in range(32):  # to 1e-9
+            middle = (low + high) / 2
+            low, high = (low, middle) if log_foreign_rate(log_n, p, middle, spread) > level else (middle, high)
+        found.append(low)
+    return {"log n": logs, "sigma": np.array(found)}
+
+
+FOREIGN_THRESHOLD_LIMIT = Law(
+    id="attention_only/foreign-threshold-limit",
+    source=Source(DERIVED),
+    statement="""
+    All foreign rows stay below a fixed threshold, as N -> infinity at p = c log N, iff sigma = g² delta² c is below
+    sigma*(c), the smallest root of
+
+        2 = min_{a >= 1} { (c/2)(a - 1 - log a) + (1 + sigma a/2)²/(2 sigma a) }
+
+    (a row with a times the mean squared norm, and a key that beats the sum of the others). sigma* = .2817 at c =
+    4/log 2, 2 (sqrt 2 - 1)² = .3431 for large c; finite N is off by O(log log N/log N). So the first layer can be exact
+    for delta < sqrt(sigma*(c)/c) <= .221 only. Measured: the rate by an integral over norms, up to N = e^2000.
+    """,
+    params=Proportional,
+    predict=lambda p: foreign_threshold(p.c),
+    measure=foreign_edges,
+    claim=Limit(of="sigma", along="log n", order=lambda x: np.log(x) / x, resolve=0.05),
+    controls={
+        "all rows of the mean norm": but(measure=partial(foreign_edges, spread=False)),
+        "limit of large c": but(predict=lambda p: 2 * (np.sqrt(2) - 1) ** 2),
+    },
+    examples=(Proportional(), Proportional(c=4 / np.log(2)), Proportional(c=4.0, heads=2)),
+    draws=Draws(shapes=0),
 )

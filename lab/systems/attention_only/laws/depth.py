@@ -53,15 +53,16 @@ class Deep(Params):
 
 
 @measurement(runs="jax", paired=("tau", "eta", "operator"))
-def trajectory(p: Deep, stream, *, target: float = 1.0):
+def trajectory(p: Deep, stream, *, target: float = 1.0, unequal: float = 0.0):
     """Signal-to-noise ratio, mean over clusters, of layers 0..L; in layers 1..L its factor, failures, events so far.
 
-    `target` multiplies the square norm of normalised tokens.
+    `target` multiplies the square norm of normalised tokens; `unequal` makes the spectrum of each block uneven.
     """
     import jax
     import jax.numpy as jnp
 
     start = noisy_subspace_tokens_jax(stream.jax("tokens"), class_sizes=p.sizes, rank=p.rank, delta=p.delta).blocks
+    start = start * jnp.sqrt(1 + unequal * jnp.linspace(-1, 1, p.rank))
 
     def layer(W: Any, _: Any) -> Any:
         after, failed = _layer(p, W, target)

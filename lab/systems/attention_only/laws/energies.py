@@ -151,7 +151,10 @@ ROW_GAIN = Law(
     predict=predicted_gain,
     measure=trajectory,
     claim=Equality(of="first", over="mean", stated=two_percent, resolve=0.15),
-    controls={"weights of plain softmax": but(predict=partial(predicted_gain, weights="softmax"))},
+    controls={
+        "uneven spectrum": but(measure=partial(trajectory, unequal=0.9)),
+        "weights of plain softmax": but(predict=partial(predicted_gain, weights="softmax")),
+    },
     examples=(
         Deep(layers=1, delta=0.2), Deep(layers=1, delta=0.5), Deep(layers=1, operator="softmax", delta=0.2),
         Deep(layers=1, operator="relu"),
