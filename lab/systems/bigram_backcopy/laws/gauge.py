@@ -32,20 +32,27 @@ LATE = np.geomspace(1e5, 1e8, 10)
 
 
 @measurement
-def gauged(p: Gauge, data, stream, *, mean: bool = True):
+def gauged(p: Gauge, data, stream, *, mean: bool = True, fixed: bool = False, own: bool = True):
     """4tR/Q, and alpha - log(2t)/2 less the offset that the last value implies; not `mean`: without taking the mean
-    context away. Norm of the centred value at the end over that at the start."""
+    context away. Norm of the centred value at the end over that at the start.
+
+    `fixed` gives every query its mean context in all samples, and the flow stands still from 100 units of time on: it
+    has ended, and a fixed point can be followed no further. Not `own`: no logits of the queries' own.
+    """
     c, beta = taken_apart(data)
-    t = LATE * joint_unit(c)
-    run = dynamics.gauge_flow(c, np.zeros(p.queries), beta, t, rtol=1e-8)
-    risk = np.array([bigram_head.risk(a, b, c, bias=own)
-                     for a, b, own in zip(run.alpha, run.beta, run.other, strict=True)])  # fmt: skip
-    D = c.values - c.lengths[..., None] * run.beta[-1]
+    t, start = LATE * joint_unit(c), np.zeros(p.queries)
+    if fixed:
+        c = c._replace(values=c.values.mean(1, keepdims=True), lengths=c.lengths.mean(1, keepdims=True))
+    moving, back = np.unique(np.minimum(t, 100 * joint_unit(c) if fixed else np.inf), return_inverse=True)
+    run = (dynamics.gauge_flow if own else dynamics.joint_flow)(c, start, beta, moving, rtol=1e-8)
+    alpha, value, logits = run.alpha[back], run.beta[back], run.other[back] if own else [None] * len(t)
+    risk = np.array([bigram_head.risk(a, b, c, bias=o) for a, b, o in zip(alpha, value, logits, strict=True)])
+    D = c.values - c.lengths[..., None] * value[-1]
     D = D - D.mean(1, keepdims=True) * mean
     x = D - np.sum(c.probabilities[:, None] * D, axis=-1, keepdims=True)
     implied = 0.5 * np.log(c.shares * np.mean(np.sum(c.probabilities[:, None] * x**2, axis=-1), axis=-1))
-    left = np.linalg.norm(run.beta[-1] - run.beta[-1].mean()) / np.linalg.norm(beta - beta.mean())
-    offset = run.alpha - 0.5 * np.log(2 * t)[:, None]
+    left = np.linalg.norm(value[-1] - value[-1].mean()) / np.linalg.norm(beta - beta.mean())
+    offset = alpha - 0.5 * np.log(2 * t)[:, None]
     return {"x": LATE, "ratio": 4 * t * risk / p.queries, "gap": offset - implied, "left": left}
 
 
@@ -68,7 +75,10 @@ GAUGE_RISK = Law(
     predict=lambda p: 1.0,
     measure=gauged,
     claim=Limit(of="ratio", along="x", order=0.5, rounding=solver_units, resolve=0.01),
-    controls={"half": but(predict=lambda p: 0.5)},
+    controls={
+        "contexts that do not vary": but(measure=partial(gauged, fixed=True)),
+        "half": but(predict=lambda p: 0.5),
+    },
     examples=EXAMPLES,
     draws=Draws(shapes=0),
 )
@@ -104,7 +114,10 @@ GAUGE_VALUE = Law(
     predict=lambda p: 0.1,
     measure=gauged,
     claim=Bound(of="left", side="lower"),
-    controls={"nothing drains": but(predict=lambda p: 1.0)},
+    controls={
+        "no logits of their own": but(measure=partial(gauged, own=False)),
+        "nothing drains": but(predict=lambda p: 1.0),
+    },
     examples=EXAMPLES,
     draws=Draws(shapes=0),
 )
