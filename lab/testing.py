@@ -32,20 +32,21 @@ def conformance(
 
     Checked are: a source and a statement; a derivation (docstring) for every tolerance given as a function; a domain
     that can be sampled and whose points survive their canonical text; a finite prediction on it; a measurement that
-    runs (jits and vmaps, if it is a JAX one), gives the same bits for the same seed, other values for another, and the
-    same values whether points are measured together or alone (of an iterated one, in its first turn); and, with
-    `controls`, the expected verdict of the law and of each of its controls.
+    runs (jits and vmaps, if it is a JAX one) and gives the same bits for the same seed, whether points are measured
+    together or alone (of an iterated one, in its first turn); and, with `controls`, the expected verdict of the law and
+    of each of its controls.
 
     Parameters
     ----------
     points : int
-        Points of the domain tried (the law's examples first); at most two of iterated measurements.
+        Points of the domain tried (the law's examples first); at most two of JAX measurements, where a point alone
+        costs as much as a block.
     measurement : bool
         Try the measurement; one that another law shares need not be tried again.
     controls : bool
         Also judge the law and its controls (the costly part).
     engine : Engine, optional
-        Judges with it: laws of one measurement share rows and compiled programs through it. By default a new one.
+        Measures with it: laws of one measurement share rows through it. By default a new one.
 
     Raises
     ------
@@ -54,6 +55,7 @@ def conformance(
     """
     from lab.sweeps.engine import Engine
 
+    engine = engine or Engine()
     found: list[str] = []
     if not str(law.source).strip():
         found.append("has no source")
@@ -63,15 +65,14 @@ def conformance(
         if not text:
             found.append(f"its tolerance {part!r} has no derivation: give the function a docstring")
     iterated = law.plan.measurement.turns is not None
-    chosen = _points(law, min(points, 2) if iterated else points, seed, found)
+    chosen = _points(law, min(points, 2) if law.plan.measurement.runs == "jax" else points, seed, found)
     if chosen:
-        quick = _shortened(law) if iterated else law
+        quick, own = (_shortened(law), Engine()) if iterated else (law, engine)
         if measurement or not iterated:
-            _predictions(quick, chosen, seed, found)
+            _predictions(quick, chosen, seed, found, own)
         if measurement:
-            _measurement(quick, chosen, seed, found)
+            _measurement(quick, chosen, seed, found, own)
     if controls:
-        engine = engine or Engine()
         for name in (None, *law.controls):
             check = law.check(control=name, seed=seed, engine=engine)
             if not check.as_expected:
@@ -114,33 +115,34 @@ def _points(law: Law, count: int, seed: int, found: list[str]) -> list[Params]:
     return points
 
 
-def _predictions(law: Law, points: list[Params], seed: int, found: list[str]) -> None:
+def _predictions(law: Law, points: list[Params], seed: int, found: list[str], engine: Engine) -> None:
     from lab.judge import judge, with_axis
-    from lab.sweeps.engine import Engine
 
-    for group in judge(law, with_axis(law, points[:1]), max(1, min(2, law.draws.replicates)), seed, Engine()):
+    for group in judge(law, with_axis(law, points[:1]), max(1, min(2, law.draws.replicates)), seed, engine):
         if group.region is None:
             found.append(f"at {group.at}: {group.verdict.reason}")
         elif not np.isfinite(group.region.predicted[group.region.judged]).all():
             found.append(f"its prediction is not finite at {group.at}")
 
 
-def _measurement(law: Law, points: list[Params], seed: int, found: list[str]) -> None:
+def _measurement(law: Law, points: list[Params], seed: int, found: list[str], engine: Engine) -> None:
     from lab.sweeps.engine import Engine
 
-    def run(engine: Engine, chosen: list[Params], seed: int = seed) -> list[dict[str, np.ndarray]]:
+    def run(engine: Engine, chosen: list[Params]) -> list[dict[str, np.ndarray]]:
         rows = engine.measure(law.plan, chosen, [0, 1], seed)
         failed = [row.failure for row in rows if row.failure and not row.failure.startswith("non-finite")]
         if failed:
             found.append(f"its measurement failed: {failed[0]}")
         return [row.observed for row in rows]
 
-    together, again = run(Engine(), points), run(Engine(), points)
-    if not _same(together, again):
-        found.append("the same seed gives other values")
+    together = run(engine, points)
     alone = [row for p in points for row in run(Engine(), [p])]
-    if not _same(together, alone):
+    if _same(together, alone):
+        return
+    if _same(together, run(Engine(), points)):
         found.append("points measured together and alone differ: a draw depends on the order of the calls")
+    else:
+        found.append("the same seed gives other values")
 
 
 def _same(a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> bool:
