@@ -1,4 +1,4 @@
-"""The command line: ``lab list | show | check | refute | run | certify | report | new | doctor``.
+"""The command line: ``lab list | show | check | refute | run | certify | certify-game | report | new | doctor``.
 
 This file parses and dispatches; the work is done in `lab.commands` and `lab.report`, imported when a command needs
 them. Standard output carries results alone (with ``--json``, JSON alone), progress and errors go to standard error.
@@ -158,6 +158,27 @@ class Certify:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CertifyGame:
+    """Certify the players of a game: how far an encoder and a decoder, or policies, are from an equilibrium."""
+
+    file: Annotated[
+        Positional[str],
+        arg(metavar="FILE", help="npz with F, G, X, labels; or with transitions, rewards, discount, policy."),
+    ]
+    eps: Annotated[float | None, arg(metavar="E", help="Distortion (not squared) of an encoder's game.")] = None
+    ranks: Annotated[
+        tuple[int, ...] | None, arg(metavar="D ...", help="Dimensions of the subspaces; by default the samples'.")
+    ] = None
+    out: Annotated[str | None, arg(metavar="FILE", help="Write the certificate to this .json file.")] = None
+    json: Annotated[bool, arg(help="Print JSON.")] = False
+
+    def run(self) -> int:
+        from lab.commands.certify_game import certify_game_file
+
+        return certify_game_file(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """Gather all results of a folder in one self-contained page, DIR/index.html."""
 
@@ -195,7 +216,7 @@ class Doctor:
 
 COMMANDS: dict[str, Any] = {
     "list": List, "show": Show, "check": Check, "refute": Refute, "run": Run, "certify": Certify,
-    "report": Report, "new": New, "doctor": Doctor,
+    "certify-game": CertifyGame, "report": Report, "new": New, "doctor": Doctor,
 }  # fmt: skip
 
 _INTERRUPTED = {
