@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.arrays import Array, namespace, truth
 from lab.data.subspaces import haar, haar_jax
 from lab.errors import InputError
@@ -109,7 +110,7 @@ def low_rank_mixture_jax(
     if orthogonal:
         own, rest = jax.random.split(frames)
         frame = haar_jax(own, d, int(sum(ranks)))
-        extra = jax.random.normal(rest, (K, d, r), dtype=frame.dtype)
+        extra = streams.normal(rest, (K, d, r), dtype=frame.dtype)
         parts = jnp.split(frame, np.cumsum(ranks)[:-1], axis=1)
         bases = jnp.stack([_completed(one, more) for one, more in zip(parts, extra, strict=True)])
     else:
@@ -117,8 +118,8 @@ def low_rank_mixture_jax(
     logits = jnp.zeros(K) if weights is None else jnp.log(jnp.asarray(weights))
     labels = jax.random.categorical(label, logits, shape=(n,))
     return _assembled(bases, jnp.asarray(variances, dtype=bases.dtype), ranks, labels, sigma,
-                      jax.random.normal(signal, (n, r), dtype=bases.dtype),
-                      jax.random.normal(noise, (n, d), dtype=bases.dtype))  # fmt: skip
+                      streams.normal(signal, (n, r), dtype=bases.dtype),
+                      streams.normal(noise, (n, d), dtype=bases.dtype))  # fmt: skip
 
 
 def _completed(frame: Array, gaussian: Array) -> Array:

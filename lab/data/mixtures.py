@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.arrays import Array, namespace
 from lab.data.subspaces import haar
 from lab.errors import InputError
@@ -87,9 +88,9 @@ def gmm_sphere_jax(key: Any, d: int, K: int, v: Any, N: int, *, radius: Any = No
 
     _checked(d, K, 1.0, N)
     parts = jax.random.split(key, 3)
-    means = sphere_means(jax.random.normal(parts[0], (K, d), dtype=float), radius)
+    means = sphere_means(streams.normal(parts[0], (K, d), dtype=float), radius)
     labels = jax.random.categorical(parts[1], jnp.zeros(K) if log_priors is None else log_priors, shape=(N,))
-    return Mixture(means, labels, means[labels] + jnp.sqrt(v) * jax.random.normal(parts[2], (N, d), dtype=float))
+    return Mixture(means, labels, means[labels] + jnp.sqrt(v) * streams.normal(parts[2], (N, d), dtype=float))
 
 
 def gmm_two(rng: np.random.Generator, d: int, radius: float, v: float = 1.0, N: int = 100) -> Mixture:

@@ -23,6 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from lab import streams
 from lab.data.bigram_contexts import Contexts
 from lab.data.bigrams import (
     TextBigrams,
@@ -293,7 +294,7 @@ def sample_backcopy_jax(task: BackcopyTask, key: Any, batch: int, length: int, *
     def step(state: Any, item: Any) -> Any:
         before, token = state
         index, k = item
-        u, acts = jax.random.uniform(k, (2, batch), dtype=dtype)
+        u, acts = streams.uniform(k, (2, batch), dtype=dtype)
         on = trigger[token] & (acts < rho) & (index > 1)  # the first token has only BOS in front
         if task.backward:
             new = draw(jnp.where(on, before, token), u)
@@ -305,7 +306,7 @@ def sample_backcopy_jax(task: BackcopyTask, key: Any, batch: int, length: int, *
     if count < 1:
         return head[:, : length + 1]
     first, rest = jax.random.split(key)
-    start = draw(jnp.full((batch,), len(task.emission)), jax.random.uniform(first, (batch,), dtype=dtype))
+    start = draw(jnp.full((batch,), len(task.emission)), streams.uniform(first, (batch,), dtype=dtype))
     _, tokens = jax.lax.scan(step, (start, start), (jnp.arange(1, count), jax.random.split(rest, count - 1)))
     return jnp.concatenate([head, ids[start][:, None], ids[tokens].T], axis=1)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.arrays import Array, namespace, truth
 from lab.errors import InputError
 
@@ -81,10 +82,10 @@ def sparse_codes_jax(
     kind = float if dtype is None else dtype
     size, place, atom, added = jax.random.split(key, 4)
     return _assembled(
-        jax.random.uniform(size, (n, m), dtype=kind, minval=1, maxval=2),
-        jax.random.uniform(place, (n, m), dtype=kind),
-        jax.random.normal(atom, (d, m), dtype=kind),
-        jax.random.normal(added, (n, d), dtype=kind),
+        streams.uniform(size, (n, m), dtype=kind, minval=1, maxval=2),
+        streams.uniform(place, (n, m), dtype=kind),
+        streams.normal(atom, (d, m), dtype=kind),
+        streams.normal(added, (n, d), dtype=kind),
         nonzeros,
         noise,
     )

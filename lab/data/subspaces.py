@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.arrays import Array, namespace
 from lab.errors import InputError
 
@@ -42,9 +43,8 @@ def haar_jax(key: Any, d: int, r: int | None = None, *, dtype: Any = None) -> Ar
 
     The same distribution as `haar`, not the same numbers.
     """
-    import jax
 
-    return _orthonormal(jax.random.normal(key, _frame_shape(d, r), dtype=float if dtype is None else dtype))
+    return _orthonormal(streams.normal(key, _frame_shape(d, r), dtype=float if dtype is None else dtype))
 
 
 def _frame_shape(d: int, r: int | None) -> tuple[int, int]:

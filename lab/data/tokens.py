@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.arrays import Array, namespace, truth
 from lab.data.subspaces import haar, haar_jax
 from lab.errors import InputError
@@ -108,7 +109,7 @@ def noisy_subspace_tokens_jax(
 
     heads, count = _checked(class_sizes, rank, delta)
     noise, frame = jax.random.split(key)
-    gaussian = jax.random.normal(noise, (heads, count, rank), dtype=float if dtype is None else dtype)
+    gaussian = streams.normal(noise, (heads, count, rank), dtype=float if dtype is None else dtype)
     blocks, labels = _blocks(gaussian, class_sizes, delta)
     if d is None:
         return SubspaceTokens(blocks, labels, None, None)
@@ -138,7 +139,7 @@ def incoherent_subspace_tokens_jax(
 
     heads, count = _checked(class_sizes, rank, delta)
     noise, frame = jax.random.split(key)
-    gaussian = jax.random.normal(noise, (heads, count, rank), dtype=float if dtype is None else dtype)
+    gaussian = streams.normal(noise, (heads, count, rank), dtype=float if dtype is None else dtype)
     blocks, labels = _blocks(gaussian, class_sizes, delta)
     one = _room(d, rank)
     frames = jax.vmap(lambda k: haar_jax(k, one, rank, dtype=blocks.dtype))(jax.random.split(frame, heads))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.arrays import Array, namespace, truth
 from lab.errors import InputError
 
@@ -76,10 +77,9 @@ def two_view_linear_jax(
 
     The same distribution, not the same numbers. Traced moments are not checked.
     """
-    import jax
 
     count = _columns(signal, noise, n, views, exact, symmetric)
-    white = jax.random.normal(key, (_rows(n, symmetric), count), dtype=namespace(signal).asarray(signal).dtype)
+    white = streams.normal(key, (_rows(n, symmetric), count), dtype=namespace(signal).asarray(signal).dtype)
     return _views(white, signal, noise, views, exact, symmetric)
 
 

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.arrays import Array, device, namespace
 from lab.data.markov_games import MarkovGame
 from lab.errors import InputError
@@ -210,7 +211,7 @@ def learn_jax(
         return step(t, now, u, a=a, b=b, theta=theta, temperature=temperature), None
 
     def many(now: Learner, index: Array) -> tuple[Learner, Learner]:
-        u = jax.random.uniform(jax.random.fold_in(key, index), (chunk, game.players + 1), dtype=now.q.dtype)
+        u = streams.uniform(jax.random.fold_in(key, index), (chunk, game.players + 1), dtype=now.q.dtype)
         now, _ = jax.lax.scan(one, now, u)
         return now, now
 

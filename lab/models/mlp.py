@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from lab import streams
 from lab.arrays import Array
 from lab.errors import InputError
 
@@ -55,7 +56,7 @@ def mlp_init(key: Any, widths: Sequence[int], *, gain: float = 2.0, dtype: Any =
     layers: Layers = []
     for i, (n_in, n_out) in enumerate(itertools.pairwise(widths)):
         scale = (gain if i < len(widths) - 2 else 1.0) / n_in
-        weights = scale**0.5 * jax.random.normal(jax.random.fold_in(key, i), (n_in, n_out), dtype=kind)
+        weights = scale**0.5 * streams.normal(jax.random.fold_in(key, i), (n_in, n_out), dtype=kind)
         layers.append((weights, jnp.zeros(n_out, dtype=weights.dtype)))
     return layers
 

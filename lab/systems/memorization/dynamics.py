@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lab import streams
 from lab.errors import InputError, nearest
 from lab.models import denoisers
 from lab.models.diffusion import VP, Process, ddim
@@ -154,8 +155,8 @@ def advance(
 
     def one(fit: Fit, _: None) -> tuple[Fit, None]:
         first, second = jax.random.split(jax.random.fold_in(key, fit.step))
-        noise = jax.random.normal(first, (draws, count, dim), dtype=x.dtype)
-        uniform = jax.random.uniform(second, (draws, count), dtype=x.dtype) * cumulative[-1]
+        noise = streams.normal(first, (draws, count, dim), dtype=x.dtype)
+        uniform = streams.uniform(second, (draws, count), dtype=x.dtype) * cumulative[-1]
         index = jnp.sum(uniform[..., None] > cumulative[:-1], axis=-1)
         gradient = jax.grad(objective)(fit.model, noise, index)
         updates, state = optimiser.update(gradient, fit.optimiser, fit.model)
@@ -167,12 +168,11 @@ def advance(
 
 def generate(model: Model, key: Any, priors: Any, count: int, times: np.ndarray, process: Process = VP) -> Any:
     """Samples of every size by DDIM from the same starts, shape (S, count, d)."""
-    import jax
     import jax.numpy as jnp
 
     dim, dtype = model.means.shape[-1], model.means.dtype
     top = np.asarray(process.sigma(times[0]), dtype=float)
-    start = jnp.asarray(top, dtype=dtype) * jax.random.normal(key, (count, dim), dtype=dtype)
+    start = jnp.asarray(top, dtype=dtype) * streams.normal(key, (count, dim), dtype=dtype)
     start = jnp.broadcast_to(start, (len(model.std), count, dim))
     variance = (model.std**2)[:, None, None]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import model_validator
 
+from lab import streams
 from lab.claims import Equality
 from lab.data.subspaces import haar, orthogonal_blocks
 from lab.law import Draws, Law, Source, but
@@ -305,7 +306,7 @@ def ascent_limit(p: Start, stream, *, weight: float = 1.0):
     lam = weight * p.fraction * p.alpha * jnp.min((1 - jnp.sqrt(x)) / (1 + jnp.sqrt(x)))
     label = jnp.sum(jnp.arange(p.n)[:, None] >= jnp.cumsum(sizes)[:2], axis=1)
     member = jax.nn.one_hot(label, 3, dtype=float)
-    start = jnp.sqrt(p.energy / (p.alpha * p.n)) * jax.random.normal(stream.jax("start"), (p.n, p.dim))
+    start = jnp.sqrt(p.energy / (p.alpha * p.n)) * streams.normal(stream.jax("start"), (p.n, p.dim))
     run = gradient_ascent(start, member, eps=p.eps, lam=lam, steps=p.steps, records=p.records)
 
     value = run.value[-1]

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import model_validator
 
+from lab import streams
 from lab.claims import Classification, Limit
 from lab.law import Draws, Law, Source, but
 from lab.measure import measurement
@@ -54,12 +55,12 @@ def survivors(p: Shared, stream, *, per_sample: float = 1.0, steps: int = 1200):
     sizes = jnp.stack([jnp.asarray(n, dtype=float) for n in (p.first, p.second, p.third)])
     x = sizes / jnp.sum(sizes)
     tau = p.fraction * jnp.min((1 - jnp.sqrt(x)) / (1 + jnp.sqrt(x)))
-    low = jax.random.uniform(stream.jax("third"), (p.dim,), minval=0.2, maxval=0.8)
+    low = streams.uniform(stream.jax("third"), (p.dim,), minval=0.2, maxval=0.8)
     gap = jnp.where(p.above > 0, 1 + p.offset, 1 / (1 + p.offset))
     moment = jnp.stack([jnp.full(p.dim, gap), jnp.ones(p.dim), low]) * x[:, None] ** per_sample
     u = p.u * moment / jnp.sum(moment, axis=0)
-    right = jnp.linalg.qr(jax.random.normal(stream.jax("right"), (p.dim, p.dim)))[0]
-    left = jnp.linalg.qr(jax.random.normal(stream.jax("left"), (3, p.dim, p.dim)))[0]
+    right = jnp.linalg.qr(streams.normal(stream.jax("right"), (p.dim, p.dim)))[0]
+    left = jnp.linalg.qr(streams.normal(stream.jax("left"), (3, p.dim, p.dim)))[0]
     objective = Blocks(x, tau)
 
     def climb(_, V):
@@ -260,7 +261,7 @@ def split(p: TwoClasses, stream, *, apart: float = 0.0):
     _, gradient, end = objective.observe(Y)
     ranks = jnp.sum(end > 1e-4 * jnp.sqrt(x)[:, None], axis=1)
 
-    noise = jax.random.normal(stream.jax("apart"), (p.dim, p.dim)) / jnp.sqrt(sizes[0])
+    noise = streams.normal(stream.jax("apart"), (p.dim, p.dim)) / jnp.sqrt(sizes[0])
     difference = moments[0] - moments[1] + apart * (noise + noise.T)
     above = jnp.sum(jnp.linalg.eigvalsh(difference) > 0)
     return {

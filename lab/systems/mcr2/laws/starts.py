@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import model_validator
 
+from lab import streams
 from lab.claims import Bound, Equality
 from lab.data.subspaces import haar
 from lab.law import Draws, Law, Source, but
@@ -187,7 +188,7 @@ def wishart_factors(stream, sizes, dim: int):
 
     classes, row = sizes.shape[0], jnp.arange(dim)
     # one draw for everything: the compilation of a draw costs more than that of the ascent
-    uniform = jax.random.uniform(stream.jax("start"), (dim + 2 * TRIES + 1, classes, dim), minval=1e-300)
+    uniform = streams.uniform(stream.jax("start"), (dim + 2 * TRIES + 1, classes, dim), minval=1e-300)
     normal = jnp.sqrt(2.0) * jax.scipy.special.erfinv(2 * uniform[: dim + TRIES] - 1)
     degrees = jnp.maximum(sizes[:, None] - row, 1.0)
     shape = degrees / 2 + 1 - 1 / 3  # gamma(a) = gamma(a + 1) U^(1/a), and a + 1 - 1/3 >= 7/6

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import model_validator
 
+from lab import streams
 from lab.claims import Classification, Crossover, Equality
 from lab.law import Draws, Law, Source, but
 from lab.measure import measurement
@@ -73,13 +74,13 @@ def collapse(p: Collapse, stream, *, amplitude: float = 1.0, weight: float = 1.0
     member = jax.nn.one_hot(jnp.where(index < p.first, 0, other), p.classes, dtype=float)
 
     # orthonormal directions: left ones live on the rows of their class, right ones are mutually orthogonal
-    noise = jax.random.normal(stream.jax("left"), (p.classes, p.n, p.rank))
+    noise = streams.normal(stream.jax("left"), (p.classes, p.n, p.rank))
     left = jnp.linalg.qr(member.T[:, :, None] * noise)[0]
-    right = jnp.linalg.qr(jax.random.normal(stream.jax("right"), (p.dim, p.dim)))[0][: p.classes * p.rank]
+    right = jnp.linalg.qr(streams.normal(stream.jax("right"), (p.dim, p.dim)))[0][: p.classes * p.rank]
     size = member.sum(0) / p.n
     start = jnp.sqrt((1 - size) / (p.tau * alpha))  # u_plus < (1-x)/tau: above the upper branch, wherever that is
     Z = jnp.sum(start[:, None, None] * (left @ right.reshape(p.classes, p.rank, p.dim)), axis=0)
-    shake = jax.random.normal(stream.jax("shake"), Z.shape) * jnp.linalg.norm(Z) / jnp.sqrt(Z.size)
+    shake = streams.normal(stream.jax("shake"), Z.shape) * jnp.linalg.norm(Z) / jnp.sqrt(Z.size)
     Z = amplitude * (Z + 1e-3 * shake)
 
     step = default_step(alpha, lam)
@@ -341,8 +342,8 @@ def survives(p: Separatrix, stream, *, overlap: float = 0.0, steps: int = 1500):
     alpha = p.dim / (p.n * p.eps**2)
     lam = tau * alpha
     member = jnp.stack([jnp.arange(p.n) < p.first, jnp.arange(p.n) >= p.first], axis=1).astype(float)
-    right = jnp.linalg.qr(jax.random.normal(stream.jax("right"), (p.dim, 2)))[0]
-    left = member * jax.random.normal(stream.jax("left"), (p.n, 2))
+    right = jnp.linalg.qr(streams.normal(stream.jax("right"), (p.dim, 2)))[0]
+    left = member * streams.normal(stream.jax("left"), (p.n, 2))
     left = left / jnp.linalg.norm(left, axis=0)
     tilted = jnp.stack([right[:, 0], jnp.sqrt(1 - overlap**2) * right[:, 1] + overlap * right[:, 0]], axis=1)
     start = jnp.sqrt(jnp.stack([low * (1 + sign * p.offset), 1.0]) / alpha)

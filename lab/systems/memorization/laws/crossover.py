@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
+from lab import streams
 from lab.claims import Crossover
 from lab.law import Draws, Law, Source, but
 from lab.measure import measurement
@@ -71,7 +72,7 @@ def normal_draws(stream: Any, K: int, shape: tuple[int, ...]) -> tuple[Any, Any]
     import jax
     import jax.numpy as jnp
 
-    normal = jax.random.normal(stream.jax("labels, points, noise"), (*shape[:-1], shape[-1] + 1))
+    normal = streams.normal(stream.jax("labels, points, noise"), (*shape[:-1], shape[-1] + 1))
     part = jnp.floor(K * jax.scipy.special.ndtr(normal[0, ..., -1])).astype(int)
     return jnp.minimum(part, K - 1), normal[..., :-1]
 

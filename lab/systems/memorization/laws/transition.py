@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import model_validator
 
+from lab import streams
 from lab.claims import Crossover
 from lab.data.mixtures import gmm_sphere_jax
 from lab.law import Draws, Law, Source, but
@@ -94,12 +95,11 @@ def first_state(p: Training, stream: Any, point: Any, centre: Any, noise: Any) -
     variance `noise` times v: (1, 0, 0) are training points, (0, 1, 1) fresh samples of the truth, (0, 0, 1) Gaussian
     means at 0. Points come in random order, so the first ones are a random subset.
     """
-    import jax
     import jax.numpy as jnp
 
     mixture = gmm_sphere_jax(stream.jax("data"), p.d, p.K, p.v, p.N)
     width = max(p.sizes)
-    normal = jax.random.normal(stream.jax("first means"), (width, p.d), dtype=mixture.X.dtype)
+    normal = streams.normal(stream.jax("first means"), (width, p.d), dtype=mixture.X.dtype)
     centres = mixture.means[mixture.labels[:width]]
     return mixture.X, point * mixture.X[:width] + centre * centres + jnp.sqrt(noise * p.v) * normal
 
@@ -138,7 +138,7 @@ def observables(p: Training, model: dynamics.Model, x: Any, key: Any) -> dict[st
     m = np.asarray(p.sizes) / p.N
     settled = jnp.asarray(1 - m) * jnp.abs(variance / residual - 1) < SETTLED
     clean = jnp.tile(x, (64, 1))
-    noisy = clean + jax.random.normal(jax.random.fold_in(key, 1), clean.shape, dtype=x.dtype) / LOSS_SNR**0.5
+    noisy = clean + streams.normal(jax.random.fold_in(key, 1), clean.shape, dtype=x.dtype) / LOSS_SNR**0.5
     cleaned = posterior_mean(noisy[None], model.means, variance[:, None, None], 1.0, LOSS_SNR**-0.5, priors)
     loss = jnp.mean(jnp.sum((cleaned - clean) ** 2, axis=-1), axis=-1)
     return {

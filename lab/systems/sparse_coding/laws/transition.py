@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import model_validator
 
+from lab import streams
 from lab.claims import Crossover, Equality
 from lab.data.convolutional import dictionary, filter_bank
 from lab.law import Draws, Law, Source, but
@@ -117,10 +118,10 @@ def split(p: Long | AnyLength, stream, *, longest: float = 1e3):
     import jax.numpy as jnp
 
     M, N = p.count, p.length
-    raw = jax.random.normal(stream.jax("filters"), (M, 1, N))
+    raw = streams.normal(stream.jax("filters"), (M, 1, N))
     filters = jnp.where(jnp.arange(N) < jnp.minimum(p.size, longest), raw, 0.0)
     filters = filters / jnp.sqrt(jnp.sum(filters**2, axis=-1, keepdims=True))
-    rank = jnp.argsort(jnp.argsort(jax.random.uniform(stream.jax("places"), (M * N,))))
+    rank = jnp.argsort(jnp.argsort(streams.uniform(stream.jax("places"), (M * N,))))
     signs = jnp.where(jax.random.bernoulli(stream.jax("signs"), 0.5, (M * N,)), 1.0, -1.0)
     codes = jnp.where(rank < p.nonzeros, signs, 0.0).reshape(M, N)
     project = coding.circular_projection(filters, N)
