@@ -27,7 +27,8 @@ law. (h) Endless sequences with copies that are nearly certain differ from those
 Rooms: `lab.systems.bigram_backcopy.theory` (closed forms and quadrature), `lab.systems.bigram_backcopy.dynamics` (flows
 in logarithmic time), `lab.models.bigram_head` (risk and gradients), `lab.data.bigram_contexts` (contexts),
 `lab.data.sequences` (the task: bigrams, one's own text, samplers on host and device), `lab.models.bigram_construction`
-(a transformer with written-down weights).
+(a transformer with written-down weights), `lab.models.transformers` (transformers to be trained),
+`lab.systems.bigram_backcopy.training` (their training and what is read off them).
 
 References
 ----------

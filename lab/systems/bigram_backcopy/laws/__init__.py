@@ -34,6 +34,7 @@ from lab.systems.bigram_backcopy.laws.long_run import (
 )
 from lab.systems.bigram_backcopy.laws.necessity import SINK_NECESSITY
 from lab.systems.bigram_backcopy.laws.onset import HALF_TIME, ONSET_TIME
+from lab.systems.bigram_backcopy.laws.optimisers import ADAM_GROWTH, SCALE_INVARIANCE, SGD_GROWTH, WRITER_NORMS
 from lab.systems.bigram_backcopy.laws.phases import FINITE_LOGIT, FROZEN_VALUE_PHASES, PHASE_OFFSET
 from lab.systems.bigram_backcopy.laws.random_contexts import (
     RANDOM_CONTEXT_DRAIN,
@@ -44,11 +45,23 @@ from lab.systems.bigram_backcopy.laws.relu import RELU_CONSERVATION, RELU_NO_SIN
 from lab.systems.bigram_backcopy.laws.residual import RESIDUAL_BALANCE, RESIDUAL_GROWTH, RESIDUAL_SCALE
 from lab.systems.bigram_backcopy.laws.risk import UNIVERSAL_RISK, UNIVERSAL_RISK_CORRECTION, UNIVERSAL_RISK_JOINT
 from lab.systems.bigram_backcopy.laws.sink import SINK_HALF_LOG, SINK_SLOPE, SINK_SLOPE_PRINTED, SINK_TIME
+from lab.systems.bigram_backcopy.laws.trained import (
+    ACTIVE_DORMANT,
+    HEAD_ABLATION,
+    RELU_OFF,
+    RELU_PEAKS_PRINTED,
+    SELF_SINK,
+    SGD_SINK,
+    SINK_ABLATION,
+    TRAINED_LOSS,
+)
 
 __all__ = [
     "ABSORBING_TRIGGERS",
     "ABSORBING_TRIGGERS_PRINTED",
     "ABSORPTION_LAW",
+    "ACTIVE_DORMANT",
+    "ADAM_GROWTH",
     "ADAM_SPEED",
     "BACKCOPY_RISK",
     "BACKCOPY_VALUE",
@@ -71,6 +84,7 @@ __all__ = [
     "GAUGE_SINKS",
     "GAUGE_VALUE",
     "HALF_TIME",
+    "HEAD_ABLATION",
     "JOINT_SLOPE",
     "JOINT_SLOPE_PRINTED",
     "MUTUAL_REINFORCEMENT",
@@ -84,22 +98,31 @@ __all__ = [
     "REINFORCEMENT_DESCENT",
     "RELU_CONSERVATION",
     "RELU_NO_SINK",
+    "RELU_OFF",
+    "RELU_PEAKS_PRINTED",
     "RESIDUAL_BALANCE",
     "RESIDUAL_GROWTH",
     "RESIDUAL_SCALE",
     "SAMPLED_LOSS",
     "SAMPLED_TOKENS",
+    "SCALE_INVARIANCE",
+    "SELF_SINK",
+    "SGD_GROWTH",
+    "SGD_SINK",
     "SINKS_CONCENTRATE_PRINTED",
+    "SINK_ABLATION",
     "SINK_HALF_LOG",
     "SINK_NECESSITY",
     "SINK_SLOPE",
     "SINK_SLOPE_PRINTED",
     "SINK_TIME",
     "STATIONARY_LAW",
+    "TRAINED_LOSS",
     "UNIVERSAL_RISK",
     "UNIVERSAL_RISK_CORRECTION",
     "UNIVERSAL_RISK_JOINT",
     "VALUE_DRAIN",
     "VALUE_DRAIN_PRINTED",
     "VALUE_DRAIN_RATE",
+    "WRITER_NORMS",
 ]

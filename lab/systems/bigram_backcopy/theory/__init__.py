@@ -18,6 +18,8 @@
 `relu`             ReLU weights
 `residual`         norm of the first token's residual state
 `adam`             linear speed under Adam
+`optimisers`       norms of the matrices that write into residual states
+`trained`          what a transformer loses without its head
 =================  =================================================================================
 
 Notation and traps: see `lab.systems.bigram_backcopy`.
@@ -72,6 +74,7 @@ from lab.systems.bigram_backcopy.theory.onset import (
     onset_expansion,
     onset_time,
 )
+from lab.systems.bigram_backcopy.theory.optimisers import decay_exponent, writer_norms
 from lab.systems.bigram_backcopy.theory.phases import end_slopes, finite_logit, phase, phase_offset
 from lab.systems.bigram_backcopy.theory.random_contexts import Scaling, scaling_matrix, scaling_solution
 from lab.systems.bigram_backcopy.theory.relu import relu_conserved, relu_rate
@@ -85,8 +88,10 @@ from lab.systems.bigram_backcopy.theory.sink import (
     sink_rate,
     sink_time,
 )
+from lab.systems.bigram_backcopy.theory.trained import BlindExcess, blind_excess, guess_excess
 
 __all__ = [
+    "BlindExcess",
     "Chain",
     "Scaling",
     "absorbing_tokens",
@@ -99,6 +104,7 @@ __all__ = [
     "bayes_rate",
     "bigram_bound",
     "bigram_excess",
+    "blind_excess",
     "conserved",
     "copy_bound",
     "copy_excess",
@@ -107,6 +113,7 @@ __all__ = [
     "copy_value",
     "cumulants",
     "cyclic_entropy",
+    "decay_exponent",
     "dirichlet_entropy",
     "drain_rate",
     "drained_value",
@@ -118,6 +125,7 @@ __all__ = [
     "finite_laws",
     "finite_logit",
     "gauge_offsets",
+    "guess_excess",
     "half_attention_time",
     "half_log",
     "half_log_coefficients",
@@ -152,4 +160,5 @@ __all__ = [
     "token_law",
     "universal_correction",
     "universal_risk",
+    "writer_norms",
 ]
