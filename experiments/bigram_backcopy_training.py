@@ -35,7 +35,7 @@ STUDY = Study(
     laws=(ACTIVE_DORMANT, HEAD_ABLATION, SGD_SINK, SELF_SINK, RELU_OFF),
     title="Trained heads: active at triggers, at rest elsewhere",
     presets={
-        "smoke": preset(steps=400, halvings=3, evaluation=128, replicates=16),
+        "smoke": preset(steps=256, halvings=2, evaluation=64, replicates=16),
         "default": preset(halvings=9, replicates=16),
         "paper": preset(V=64, n=256, d=256, batch=512, adam=1e-3, sgd=0.1, steps=16_384, halvings=14, replicates=16),
     },

@@ -28,6 +28,9 @@ MOVED = 5.0
 """Weights have moved beyond their first size once rate times steps is this large: an Adam step moves a weight by about
 the rate, and the entries of embeddings start at order one."""
 
+LEARNT = 0.05
+"""A run has learnt the task, if not solved it, from this excess loss on; nats."""
+
 WARM = 12
 """The rate rises over the first 1/12 of the steps."""
 
@@ -229,7 +232,7 @@ def trained(p: SmallTransformer, stream, state):
     half. "on bos", "sink": BOS gets more than half, more than `SINK`. "kept", "kept without": bigrams lose less than
     `SOLVED` more if the head is replaced by the value of BOS, by nothing. "growth": exponent of the mean norm of the
     last states over the last half of the steps, the base-2 logarithm of its ratio; "peak": last norm of BOS over that
-    of others; "moved": rate times steps at least `MOVED`.
+    of others; "moved": rate times steps at least `MOVED`; "learnt": the task was solved half-way, to within `LEARNT`.
     """
     import jax.numpy as jnp
 
@@ -249,5 +252,6 @@ def trained(p: SmallTransformer, stream, state):
     return {
         **last, **labels(last), **{f"first {name}": value for name, value in labels(first).items()}, **shown,
         "growth": jnp.log2(last["norm"] / path["norm"][-2]), "peak": last["norms"][0, -1] / last["norms"][1, -1],
-        "moved": p.rate * p.steps >= MOVED, "step": p.marks(jnp.arange(p.halvings + 2)),
+        "moved": p.rate * p.steps >= MOVED, "learnt": path["excess"][-2] < LEARNT,
+        "step": p.marks(jnp.arange(p.halvings + 2)),
     }  # fmt: skip

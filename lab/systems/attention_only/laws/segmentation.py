@@ -261,13 +261,14 @@ class Faint(Segmented):
 
     @model_validator(mode="after")
     def _some_err(self) -> Self:
-        # one foreign head of two, P(delta² chi²_p > chi²_p): a lower bound that needs no scipy when points are made
+        # P(delta² chi²_p > chi²_p) for each foreign head, taken as independent: needs no scipy when points are made
         angles = np.linspace(0.0, np.arctan(self.delta), 201)
         two = 2 * np.trapezoid((np.sin(angles) * np.cos(angles)) ** (self.rank - 1), angles)
-        expected = self.heads * self.per_class * two * gamma(self.rank) / gamma(self.rank / 2) ** 2
+        wrong = 1 - (1 - two * gamma(self.rank) / gamma(self.rank / 2) ** 2) ** (self.heads - 1)
+        expected = self.heads * self.per_class * wrong
         if expected < 10:
             raise ValueError(
-                f"rank={self.rank}, delta={self.delta}: at least {expected:.2g} wrong labels among "
+                f"rank={self.rank}, delta={self.delta}: about {expected:.2g} wrong labels among "
                 f"{self.heads * self.per_class} tokens are too few to count (10); lower rank or raise delta"
             )
         return self

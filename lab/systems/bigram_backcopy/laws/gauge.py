@@ -50,7 +50,8 @@ def gauged(p: Gauge, data, stream, *, mean: bool = True, fixed: bool = False, ow
     D = c.values - c.lengths[..., None] * value[-1]
     D = D - D.mean(1, keepdims=True) * mean
     x = D - np.sum(c.probabilities[:, None] * D, axis=-1, keepdims=True)
-    implied = 0.5 * np.log(c.shares * np.mean(np.sum(c.probabilities[:, None] * x**2, axis=-1), axis=-1))
+    spread = np.mean(np.sum(c.probabilities[:, None] * x**2, axis=-1), axis=-1)
+    implied = 0.5 * np.log(c.shares * np.maximum(spread, np.finfo(float).tiny))  # fixed contexts have no spread
     left = np.linalg.norm(value[-1] - value[-1].mean()) / np.linalg.norm(beta - beta.mean())
     offset = alpha - 0.5 * np.log(2 * t)[:, None]
     return {"x": LATE, "ratio": 4 * t * risk / p.queries, "gap": offset - implied, "left": left}
